@@ -1,0 +1,76 @@
+# Every target works from a fresh clone: the environment is made when it is first needed.
+#   make demo    one whole simulated call      make test    every check
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The first Python on the path that is new enough; `make PYTHON=/path/to/python3 …` chooses another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+PACKAGES := gateway media telephony control tests
+PYTEST_ARGS ?= --cov --cov-report=term-missing:skip-covered
+
+# The tool that writes the locks is not part of the locked environment: it is used here and nowhere else.
+UV_VERSION := 0.13.9
+UV := build/uv/bin/uv
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(LOCK_ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo run test check format bench lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
+
+install: $(STAMP) ## make .venv: the locked packages, then this project, in place
+
+# --no-build-isolation: the build backend is locked too, not fetched anew.
+$(STAMP): requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Offhook needs Python 3.11 or later; none was found on the path." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+		echo "This Python cannot make an environment; on Debian: apt-get install python3-venv" >&2; \
+		rm -rf $(VENV); exit 1; }
+	@echo "Installing the locked packages into $(VENV) (a minute or two, once)"
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: $(STAMP) ## one whole simulated call: barge-in, digits, hang-up, stereo recording
+	@$(BIN)/offhook demo
+
+run: $(STAMP) ## serve on loopback with a scripted agent: any Twilio or Telnyx media client may call
+	@$(BIN)/offhook serve --demo-agent
+
+# The tests run even where a check has failed, so that one run tells everything; either one fails the target.
+test: $(STAMP) ## every check, then every test, with the coverage report
+	@status=0; \
+	$(MAKE) --no-print-directory check || { status=1; echo "make check failed (above); the tests run all the same"; }; \
+	$(BIN)/python -m pytest $(PYTEST_ARGS) || status=1; \
+	exit $$status
+
+check: $(STAMP) ## format, lint, types and import contracts, without running anything
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## rewrite the sources in the house format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## the benchmarks, on this machine
+	@$(BIN)/python -m benchmarks
+
+# Keeps every pinned version that still fits pyproject.toml; `make lock LOCK_ARGS=--upgrade` takes the newest.
+lock: $(UV) ## write requirements/*.txt anew from pyproject.toml
+	$(LOCK) --group dev pyproject.toml requirements/build.in -o requirements/dev.txt
+	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/run.txt
+	$(LOCK) -c requirements/dev.txt --extra local pyproject.toml -o requirements/local.txt
+
+$(UV):
+	@$(PYTHON) -m venv build/uv
+	@build/uv/bin/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
+
+clean: ## remove the environment and everything generated
+	rm -rf $(VENV) build dist htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
