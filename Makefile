@@ -66,6 +66,7 @@ lock: $(UV) ## write requirements/*.txt anew from pyproject.toml
 	$(LOCK) --group dev pyproject.toml requirements/build.in -o requirements/dev.txt
 	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	$(LOCK) -c requirements/dev.txt --extra local pyproject.toml -o requirements/local.txt
+	$(LOCK) -c requirements/dev.txt requirements/build.in -o requirements/build.txt
 
 $(UV):
 	@$(PYTHON) -m venv build/uv
