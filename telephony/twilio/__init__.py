@@ -1,0 +1,1 @@
+"""Twilio: Media Streams. SignalWire speaks the same wire under its own name."""
