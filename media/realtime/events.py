@@ -170,6 +170,8 @@ class AgentFault:
     severity: Severity
     event_id: str | None = None
     """The client event it answers, where the server says so."""
+    retry: bool = True
+    """Of a fatal fault: whether another session, opened the same way, may fare better."""
 
 
 @dataclass(frozen=True, slots=True)

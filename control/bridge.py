@@ -1,0 +1,515 @@
+"""One call: the carrier leg and the agent leg, joined.
+
+What either side says comes in with the time it came; what is to be done leaves through `outputs`. The bridge owns no
+socket, no clock and no task. On the way of a 20 ms frame it makes no objects beyond the bytes themselves.
+
+Three things may end a call, and the first wins: the carrier (its stop, or a lost socket nobody replaced), a deadline,
+or us. A lost socket alone ends nothing: the carrier's may be replaced within the grace time, the agent's is.
+"""
+
+from collections.abc import Sequence
+
+from control.agent_leg import AgentLeg
+from control.carrier_leg import CarrierLeg
+from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outputs
+from control.policy import CallPolicy
+from control.timeline import Timeline
+from control.transcript import Transcript
+from media.digits import DigitCollector, DigitGroup, DigitPressed
+from media.latency import LatencyTracker
+from media.realtime import events as agent
+from media.realtime.events import Role, Severity
+from media.realtime.session import RealtimeSession
+from media.turns import Floor, Speech, TurnTracker
+from telephony import events as carrier
+from telephony.stream import CarrierStream
+
+# The new session is told this much of why it has a past; models greet again otherwise (realtime sheet, A8).
+_RESUMED = (
+    "The conversation above is already in progress on this phone call. Go on with it; do not greet again."
+)
+
+
+class Bridge:
+    """Events in, outputs out; `next_deadline` and `poll` for everything that time does.
+
+    `wake_changed` says that the deadline may have come nearer since the owner last looked.
+    """
+
+    def __init__(self, policy: CallPolicy, now: float) -> None:
+        self.policy = policy
+        self.outputs = Outputs()
+        self.timeline = Timeline(now)
+        self.transcript = Transcript()
+        self.turns = TurnTracker()
+        self.latency = LatencyTracker(now)
+        self.carrier = CarrierLeg(
+            self.outputs, lead=policy.lead, heard_offset=policy.heard_offset, record=policy.record
+        )
+        self.agent: AgentLeg | None = None
+        self.usage = agent.Usage()
+        self.digits = DigitCollector()
+        self.started: carrier.Started | None = None
+        self.answered_at: float | None = None
+        self.ended_at: float | None = None
+        self.ended_reason: str | None = None
+        self.tools_called: list[str] = []
+        self.ws_unavailable = False
+        self.wake_changed = True
+
+        self._deadlines: dict[str, float] = {}
+        self._greeted = False
+        self._greeting_protected = False
+        self._resuming = False
+        self._answer_owed = False
+        self._agent_losses = 0
+        self._rotate = False
+        self._goodbye: str | None = None
+        self._last_media = now
+
+    # --- the carrier's side
+
+    def carrier_attached(self, stream: CarrierStream, now: float) -> None:
+        """A media socket stands for this call: the first, or one that replaces another."""
+        if self.carrier.stream is not None:
+            self.outputs.actions.append(CloseCarrier())
+            self.carrier.lose(now)
+            self.timeline.add(now, "stream.superseded", generation=self.carrier.generation)
+        self.carrier.attach(stream)
+        self._last_media = now
+        self._deadlines.pop("grace", None)
+        self.wake_changed = True
+
+    def carrier_received(self, message: bytes, now: float) -> None:
+        stream = self.carrier.stream
+        if stream is None or self.ended_reason is not None:
+            return
+        scanned = stream.scan(message)
+        if scanned is not None:
+            self._caller_audio(self.carrier.reorder.push(scanned[0], scanned[1], now), now)
+            return
+        for event in stream.receive(message, now):
+            self._carrier_event(event, stream, now)
+        self._settle(now)
+
+    def carrier_lost(self, code: int | None, reason: str, now: float) -> None:
+        """The media socket is gone, without a `stop`."""
+        if self.ended_reason is not None or self.carrier.stream is None:
+            return
+        self.timeline.add(now, "stream.lost", code=code, reason=reason, generation=self.carrier.generation)
+        self.ws_unavailable = True
+        self.carrier.lose(now)
+        self._deadlines["grace"] = now + self.policy.deadlines.close_grace
+        self.wake_changed = True
+
+    def carrier_pressure(self, paused: bool, now: float) -> None:
+        self.carrier.playout.paused = paused
+        self._send_due(now)
+
+    def _caller_audio(self, frames: Sequence[bytes], now: float) -> None:
+        self._last_media = now
+        if not frames:
+            self.wake_changed = True  # a gap: the reorder window has a deadline now
+            return
+        self.carrier.take(frames, now)
+        if self.agent is not None:
+            self.agent.caller_audio(frames)
+
+    def _carrier_event(self, event: carrier.StreamEvent, stream: CarrierStream, now: float) -> None:
+        match event:
+            case carrier.Connected():
+                pass
+            case carrier.Started():
+                self._stream_started(event, now)
+            case carrier.MediaReceived(chunk, payload):
+                self._caller_audio(self.carrier.reorder.push(chunk, payload, now), now)
+            case carrier.DigitReceived(digit, occurred_at, sequence):
+                self._digit_events(self.digits.push(digit, occurred_at, sequence, now), now)
+            case carrier.MarkReached(name):
+                self.carrier.mark_reached(name, now)
+                self._agent_may_have_finished(now)
+            case carrier.Stopped():
+                self.timeline.add(now, "stream.stopped", generation=self.carrier.generation)
+                self._end("caller-hangup", now)
+            case carrier.CarrierFault(code, detail):
+                self.timeline.add(now, "carrier.error", code=code, detail=detail)
+            case carrier.Malformed(reason):
+                if stream.malformed == 1:
+                    self.timeline.add(now, "carrier.malformed", reason=reason)
+            case carrier.Flooded(malformed):
+                self.timeline.add(now, "carrier.flooded", malformed=malformed)
+                self.outputs.actions.append(CloseCarrier(1002))
+                self.carrier_lost(1002, "flood of malformed frames", now)
+            case carrier.Unrecognised(name):
+                if stream.unrecognised.get(name) == 1:
+                    self.timeline.add(now, "carrier.unrecognised", name=name)
+
+    def _stream_started(self, event: carrier.Started, now: float) -> None:
+        first = self.started is None
+        self.started = event
+        self._last_media = now
+        self.carrier.start(now)
+        self.timeline.add(
+            now,
+            "stream.started",
+            generation=self.carrier.generation,
+            stream_id=event.stream_id,
+            inbound=str(event.inbound),
+            outbound=str(self.carrier.playout.format),
+        )
+        self._deadlines["media"] = now + self.policy.deadlines.media_watchdog
+        if first:
+            self.answered_at = now
+            self.latency = LatencyTracker(now)
+            self._deadlines["duration"] = now + self.policy.deadlines.max_duration
+            self.timeline.add(now, "call.answered")
+        self._join(now)
+        self._send_due(now)
+
+    # --- the agent's side
+
+    def agent_opened(self, session: RealtimeSession, now: float, wall: float) -> None:
+        """A socket to the model is up; `wall` is unix time, which the session's expiry is told in."""
+        if self.ended_reason is not None:
+            return
+        self.agent = AgentLeg(session, self.outputs, uplink_frames=self.policy.uplink_frames)
+        self._resuming = self._greeted
+        history = self.transcript.history() if self._resuming else []
+        session.opened(now, history=history, wall=wall)
+        if self._resuming:
+            session.inject(Role.SYSTEM, _RESUMED, now)
+        self._settle(now)
+
+    def agent_received(self, message: bytes, now: float) -> None:
+        leg = self.agent
+        if leg is None or self.ended_reason is not None:
+            return
+        scanned = leg.session.scan(message)
+        if scanned is not None:
+            self._agent_audio(leg, scanned[0], scanned[1], now)
+            return
+        for event in leg.session.receive(message, now):
+            self._agent_event(event, leg, now)
+        self._settle(now)
+
+    def agent_lost(self, code: int | None, reason: str, now: float, *, retry: bool = True) -> None:
+        """The model's socket is gone or could not be opened; another is tried while the call lives."""
+        if self.ended_reason is not None:
+            return
+        if self.agent is not None:
+            for event in self.agent.session.closed(code, reason, now):
+                if isinstance(event, agent.AgentFault):
+                    self._fault(event, now)
+            self._answer_owed = self._answer_owed or self.turns.floor is Floor.WAITING
+            self.agent = None
+        self.ws_unavailable = True
+        self.timeline.add(now, "agent.lost", code=code, reason=reason)
+        retries = self.policy.deadlines.agent_retries
+        if not retry or self._agent_losses >= len(retries):
+            self._end("error", now)
+            return
+        self.outputs.actions.append(ConnectAgent(retries[self._agent_losses], reason))
+        self._agent_losses += 1
+
+    def agent_pressure(self, paused: bool) -> None:
+        if self.agent is not None:
+            self.agent.paused = paused
+
+    def _agent_audio(self, leg: AgentLeg, item: str, audio: bytes, now: float) -> None:
+        if not audio or self._goodbye_heard():
+            return
+        if self.turns.floor is not Floor.AGENT:
+            self.latency.audio_received(now)
+        leg.agent_audio(item, audio, self.carrier.playout)
+        self._send_due(now)
+        self.wake_changed = True
+
+    def _agent_event(self, event: agent.AgentEvent, leg: AgentLeg, now: float) -> None:
+        match event:
+            case agent.Ready():
+                self._agent_ready(event, now)
+            case agent.SpeechStarted():
+                self._caller_started(now)
+            case agent.SpeechStopped():
+                self._caller_stopped(leg, now)
+            case agent.ItemAdded(item_id, previous, role):
+                self.transcript.added(item_id, previous, role, self._since_answer(now))
+            case agent.Transcript(item_id, role, text, final):
+                self.transcript.text(item_id, role, text, final=final, at=self._since_answer(now))
+                if role is Role.AGENT:
+                    self.latency.output_started(now)
+                if final:
+                    self.timeline.add(now, "transcript.updated", role=role.value, text=text)
+            case agent.TranscriptFailed(_, code, message):
+                self.timeline.add(now, "transcript.failed", code=code, message=message)
+            case agent.ResponseStarted():
+                self.latency.response_started(now)
+            case agent.AudioReceived(item_id, audio):
+                self._agent_audio(leg, item_id, audio, now)
+            case agent.AudioEnded(item_id):
+                leg.audio_ended(item_id, self.carrier.playout)
+                self._send_due(now)
+            case agent.ToolCall(call_id, name, _):
+                self._tool_call(leg, call_id, name, now)
+            case agent.ResponseDone(_, status, reason, usage):
+                self.usage += usage
+                if status not in ("completed", "cancelled"):
+                    self.timeline.add(now, "agent.response", status=status, reason=reason)
+                self._agent_may_have_finished(now)
+            case agent.TranscriptionUsage(_, usage):
+                self.usage += usage
+            case agent.Truncated(_, audio_end_ms):
+                self.timeline.add(now, "agent.truncated", audio_end_ms=audio_end_ms)
+            case agent.ExpiringSoon(seconds_left):
+                self.timeline.add(now, "agent.expiring", seconds_left=seconds_left)
+                self._rotate = True
+            case agent.AgentFault():
+                self._fault(event, now)
+            case agent.Unrecognised():
+                pass
+
+    def _agent_ready(self, event: agent.Ready, now: float) -> None:
+        self._agent_losses = 0
+        self.timeline.add(
+            now,
+            "agent.ready",
+            session_id=event.session_id,
+            input=str(event.input_format),
+            output=str(event.output_format),
+        )
+        self._join(now)
+
+    def _join(self, now: float) -> None:
+        """Both legs are up: audio flows. The greeting leaves with the first join."""
+        leg = self.agent
+        if leg is None or not self.carrier.started or not leg.session.ready:
+            return
+        if not leg.joined:
+            leg.join(self.carrier.inbound, self.carrier.playout.format)
+            self.timeline.add(now, "call.resumed" if self._greeted else "call.started")
+        if not self._greeted:
+            self._greeted = True
+            self._greet(leg, now)
+        elif self._resuming and self._answer_owed:
+            self._answer_owed = False
+            leg.session.request_response(now)
+
+    def _greet(self, leg: AgentLeg, now: float) -> None:
+        if self.policy.greeting is None:
+            return
+        self.latency.greeting(now)
+        self._greeting_protected = self.policy.barge_in.protect_greeting
+        leg.session.request_response(now, instructions=self.policy.greeting)
+
+    def _tool_call(self, leg: AgentLeg, call_id: str, name: str, now: float) -> None:
+        # The model waits for ever for an output that does not come, so an unknown tool is answered too.
+        self.tools_called.append(name)
+        self.timeline.add(now, "tool.invoked", name=name, call_id=call_id)
+        leg.session.tool_result(call_id, f'{{"error": "no tool named {name} is configured"}}', now)
+
+    def _fault(self, event: agent.AgentFault, now: float) -> None:
+        self.timeline.add(
+            now, "agent.error", code=event.code, message=event.message, severity=event.severity.value
+        )
+        if event.severity is Severity.FATAL and self.agent is not None:
+            self.outputs.actions.append(CloseAgent())
+            self.agent = None
+            self.agent_lost(None, event.code, now, retry=event.retry)
+
+    # --- turns and barge-in
+
+    def _caller_started(self, now: float) -> None:
+        self.timeline.add(now, "speech.started")
+        self.latency.caller_started(now)
+        self.turns.handle(Speech.CALLER_STARTED, now)
+        barge_in = self.policy.barge_in
+        if not barge_in.ours:
+            self._accept_barge_in(now)
+        elif barge_in.enabled and not self._greeting_protected:
+            self._deadlines["barge_in"] = now + barge_in.min_speech
+            if barge_in.min_speech <= 0:
+                self._accept_barge_in(now)
+        self.wake_changed = True
+
+    def _caller_stopped(self, leg: AgentLeg, now: float) -> None:
+        self.timeline.add(now, "speech.ended")
+        contested = self.turns.floor is Floor.CONTESTED
+        self.turns.handle(Speech.CALLER_STOPPED, now)
+        self._deadlines.pop("barge_in", None)
+        if contested and self.turns.floor is Floor.AGENT:
+            return  # too short to count, or not allowed to: the agent keeps the floor
+        self.latency.caller_stopped(now, self.policy.vad_silence)
+        if self.policy.barge_in.ours and self._goodbye is None:
+            leg.session.request_response(now)
+
+    def _accept_barge_in(self, now: float) -> None:
+        """Silence the agent, whatever of it is under way; each part only where it is."""
+        self._deadlines.pop("barge_in", None)
+        if self._goodbye is not None:
+            return
+        if self.carrier.playout.speaking():
+            self._cut(now)
+        elif self.agent is not None and self.agent.session.responding:
+            self.agent.session.interrupt([], now)
+
+    def _cut(self, now: float) -> None:
+        rate = self.carrier.playout.format.rate
+        cut = self.carrier.cut(now)
+        cuts = self.agent.interrupt(cut, rate, now) if self.agent is not None else []
+        for item in cuts:
+            self.transcript.cut(item.item_id, item.heard_ms)
+        self.turns.handle(Speech.AGENT_CUT, now)
+        self._greeting_protected = False
+        self.timeline.add(
+            now,
+            "barge_in",
+            heard_ms=cuts[0].heard_ms if cuts else None,
+            discarded_ms=round(cut.discarded * 1000 / rate),
+            items=len(cuts),
+        )
+
+    def _agent_may_have_finished(self, now: float) -> None:
+        if self.turns.floor not in (Floor.AGENT, Floor.CONTESTED) or self.carrier.playout.speaking():
+            return
+        if self.agent is not None and self.agent.session.responding:
+            return
+        self._greeting_protected = False
+        if self.turns.handle(Speech.AGENT_FINISHED, now):
+            self.timeline.add(now, "ai.speech.ended")
+
+    def _send_due(self, now: float) -> None:
+        if not self.carrier.send_due(now):
+            return
+        if self.turns.floor is not Floor.AGENT and self.turns.handle(Speech.AGENT_STARTED, now):
+            self.latency.audio_sent(now, self.carrier.playout.round_trip / 2)
+            self.timeline.add(now, "ai.speech.started")
+
+    # --- digits
+
+    def _digit_events(self, pressed: Sequence[DigitPressed | DigitGroup], now: float) -> None:
+        for event in pressed:
+            match event:
+                case DigitPressed(digit):
+                    self.timeline.add(now, "call.dtmf.received", digit=digit)
+                case DigitGroup(digits):
+                    self._digits_to_model(digits, now)
+        self.wake_changed = True
+
+    def _digits_to_model(self, digits: str, now: float) -> None:
+        policy = self.policy.digits
+        if self.agent is None or not policy.to_model:
+            return
+        if policy.interrupts and self.carrier.playout.speaking():
+            self._cut(now)
+        self.agent.session.inject(Role.CALLER, f"[The caller pressed these keys: {digits}]", now)
+        if not self.carrier.playout.speaking() and not self.agent.session.responding:
+            self.latency.caller_stopped(now, 0.0)
+            self.agent.session.request_response(now)
+
+    # --- the end
+
+    def end(self, reason: str, now: float, *, after_playout: bool = True) -> None:
+        """End the call for our own `reason`, once what is being said was heard."""
+        if self.ended_reason is not None:
+            return
+        if not after_playout or not self._saying():
+            self._end(reason, now)
+            return
+        self._goodbye = reason
+        self._deadlines["goodbye"] = now + self.policy.deadlines.goodbye
+        self.wake_changed = True
+
+    def _saying(self) -> bool:
+        responding = self.agent is not None and self.agent.session.responding
+        return self.carrier.playout.speaking() or responding
+
+    def _goodbye_heard(self) -> bool:
+        """While a call ends only the response under way is heard, no new one."""
+        return self._goodbye is not None and not self._saying()
+
+    def _end(self, reason: str, now: float) -> None:
+        if self.ended_reason is not None:
+            return
+        self.ended_reason = reason
+        self.ended_at = now
+        self.carrier.finish(now)
+        self._deadlines.clear()
+        self.timeline.add(now, "call.ended", ended_reason=reason)
+        self.outputs.actions += [CloseCarrier(), CloseAgent(), Finish(reason)]
+
+    # --- time passing
+
+    def next_deadline(self) -> float | None:
+        """Return when `poll` next has something to do; None once the call has ended."""
+        if self.ended_reason is not None:
+            return None
+        candidates = [*self._deadlines.values(), *self._machine_deadlines()]
+        return min(candidates, default=None)
+
+    def _machine_deadlines(self) -> list[float]:
+        session = self.agent.session.next_deadline() if self.agent is not None else None
+        machines = (
+            self.carrier.playout.next_deadline() if self.carrier.started else None,
+            self.carrier.reorder.next_deadline(),
+            self.digits.next_deadline(),
+            session,
+        )
+        return [deadline for deadline in machines if deadline is not None]
+
+    def poll(self, now: float) -> None:
+        if self.ended_reason is not None:
+            return
+        for name in [name for name, at in self._deadlines.items() if at <= now]:
+            self._deadline_passed(name, now)
+        if self.ended_reason is not None:
+            return
+        if frames := self.carrier.reorder.poll(now):
+            self._caller_audio(frames, now)
+        self._digit_events(self.digits.poll(now), now)
+        if self.agent is not None:
+            leg = self.agent
+            for event in leg.session.poll(now):
+                self._agent_event(event, leg, now)
+        self._settle(now)
+
+    def _deadline_passed(self, name: str, now: float) -> None:
+        match name:
+            case "media":
+                self._media_deadline(now)
+            case "grace":
+                self._end("error", now)
+            case "duration":
+                self._deadlines.pop(name)
+                self.end("max-duration", now)
+            case "goodbye":
+                self._end(self._goodbye or "error", now)
+            case "barge_in":
+                self._accept_barge_in(now)
+
+    def _media_deadline(self, now: float) -> None:
+        """The watchdog is moved here, not by every frame."""
+        silent_until = self._last_media + self.policy.deadlines.media_watchdog
+        if silent_until > now or self.carrier.stream is None:
+            self._deadlines["media"] = max(silent_until, now + 1.0)
+            return
+        self.timeline.add(now, "media.timeout")
+        self._end("error", now)
+
+    def _settle(self, now: float) -> None:
+        """After anything but a plain frame: send what is due and owed, see whether something is over."""
+        if self.ended_reason is not None:
+            return
+        self._send_due(now)
+        if self.agent is not None:
+            self.agent.flush()
+        if self._goodbye is not None and not self._saying():
+            self._end(self._goodbye, now)
+            return
+        if self._rotate and self.turns.quiet and not self._saying():
+            self._rotate = False
+            self.agent = None
+            self.outputs.actions += [CloseAgent(), ConnectAgent(0.0, "expiring")]
+        self.wake_changed = True
+
+    def _since_answer(self, now: float) -> float:
+        return now - (self.answered_at if self.answered_at is not None else self.timeline.origin)

@@ -1,0 +1,182 @@
+"""The carrier's side of a call: its current stream, the order of what comes in, the pace of what goes out.
+
+One leg outlives its streams: each new one is a *generation*. The leg also knows where everything heard belongs in
+the recording. The recording's clock is the caller's media time; a run of agent audio is placed once, where it began
+(what leaves now is heard beside what the caller's side sends one round trip later), and runs on by its own samples.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from control.outputs import Outputs
+from media.audio import PCMU_8K, AudioFormat
+from media.jitter import ReorderWindow
+from media.playout import Cut, PlayoutClock
+from media.recorder import CallRecorder
+from telephony.stream import CarrierStream
+
+# The recording is written out in steps of this; media time, so an idle stream writes nothing.
+_RECORD_EVERY = 1.0
+# Audio whose echo is outstanding holds the recording back no longer than this (see media.playout.MARK_OVERDUE).
+_RECORD_HOLD = 10.0
+
+
+class CarrierLeg:
+    """Driven by the bridge with what the socket brings and with time passing; writes to `outputs`."""
+
+    def __init__(self, outputs: Outputs, *, lead: float, heard_offset: float, record: bool) -> None:
+        self._outputs = outputs
+        self._lead = lead
+        self._heard_offset = heard_offset
+        self._record = record
+        self.stream: CarrierStream | None = None
+        self.generation = 0
+        self.started = False
+        self.inbound: AudioFormat = PCMU_8K
+        self.playout = PlayoutClock(PCMU_8K, lead=lead, offset=heard_offset)
+        self.reorder = ReorderWindow(PCMU_8K)
+        self.recorder: CallRecorder | None = None
+        self.caller_samples = 0
+        self._last_media = 0.0
+        self._settle_at = 0
+        self._runs: deque[tuple[int, int]] = deque()
+        self._runs_seen = 0
+
+    # --- the stream's life
+
+    def attach(self, stream: CarrierStream) -> None:
+        """A new socket stands for this call; it carries audio from its start on."""
+        self.stream = stream
+        self.generation += 1
+        self.started = False
+
+    def start(self, now: float) -> None:
+        """The stream said `start`: its formats are known, audio may flow."""
+        stream = self.stream
+        if stream is None:
+            return
+        if self.generation == 1:
+            self._settle_formats(stream)
+        self.inbound = stream.inbound
+        self.reorder = ReorderWindow(stream.inbound)
+        self.started = True
+        self._last_media = now
+        self.playout.fill_silence = stream.wire.silence_until_first_audio and not self.playout.written
+        self._outputs.carrier.append(stream.mark(self.playout.attach(now)))
+
+    def _settle_formats(self, stream: CarrierStream) -> None:
+        self.playout = PlayoutClock(stream.outbound, lead=self._lead, offset=self._heard_offset)
+        if self._record:
+            self.recorder = CallRecorder(rate=stream.inbound.rate)
+        self._settle_at = round(_RECORD_EVERY * stream.inbound.rate)
+
+    def lose(self, now: float) -> None:
+        """The socket is gone; what was not heard waits for the next one."""
+        self.stream = None
+        self.started = False
+        self.playout.detach(now)
+        self._record_heard()
+        while self._runs and self._runs[-1][0] >= self.playout.sent:
+            self._runs.pop()
+
+    # --- inbound
+
+    def take(self, frames: Sequence[bytes], now: float) -> None:
+        """Account for caller audio in media order."""
+        self._last_media = now
+        recorder = self.recorder
+        for frame in frames:
+            self.caller_samples += len(frame)
+            if recorder is not None:
+                recorder.caller(frame, self.inbound.encoding)
+        if self.caller_samples >= self._settle_at:
+            self._settle()
+
+    # --- outbound
+
+    def send_due(self, now: float) -> bool:
+        """Send what playout says is due; True if agent audio was in it."""
+        stream = self.stream
+        if stream is None or not self.started:
+            return False
+        playout = self.playout
+        due = playout.poll(now)
+        if not due:
+            return False
+        if playout.runs != self._runs_seen:
+            self._runs_seen = playout.runs
+            self._runs.append((playout.run_start, self._media_time(now) + self._samples(playout.round_trip)))
+        carrier = self._outputs.carrier
+        audio = False
+        for item in due:
+            if isinstance(item, bytes):
+                carrier.append(stream.media(item))
+                audio = True
+            else:
+                carrier.append(stream.mark(item))
+        return audio and not playout.fill_silence
+
+    def mark_reached(self, name: str, now: float) -> bool:
+        proved = self.playout.reached(name, now)
+        self._record_heard()
+        return proved
+
+    def cut(self, now: float) -> Cut:
+        """Stop the agent at once, at the carrier first; return what was heard."""
+        cut = self.playout.clear(now)
+        if cut.at_carrier and self.stream is not None and self.started:
+            self._outputs.carrier.append(self.stream.clear())
+        self._record_heard()
+        return cut
+
+    # --- the recording
+
+    def _samples(self, seconds: float) -> int:
+        return round(seconds * self.inbound.rate)
+
+    def _media_time(self, now: float) -> int:
+        """The caller's media time at `now`: what has come, and the part of a frame that is under way."""
+        under_way = self._samples(max(0.0, now - self._last_media))
+        return self.caller_samples + min(under_way, self.inbound.frame_samples)
+
+    def _record_heard(self) -> None:
+        for heard in self.playout.take_heard():
+            if self.recorder is None:
+                continue
+            position, audio = heard.position, heard.audio
+            while audio:
+                at, length = self._place(position, len(audio))
+                self.recorder.agent(audio[:length], self.playout.format.encoding, at)
+                position, audio = position + length, audio[length:]
+
+    def _place(self, position: int, length: int) -> tuple[int, int]:
+        """Return where the sample at `position` belongs, and how many of `length` follow it there."""
+        while len(self._runs) > 1 and self._runs[1][0] <= position:
+            self._runs.popleft()
+        if not self._runs:
+            return self.caller_samples, length
+        start, at = self._runs[0]
+        if len(self._runs) > 1:
+            length = min(length, self._runs[1][0] - position)
+        return at + position - start, length
+
+    def _settle(self) -> None:
+        self._settle_at = self.caller_samples + self._samples(_RECORD_EVERY)
+        if self.recorder is None:
+            return
+        until = self.caller_samples
+        if self.playout.acked < self.playout.sent:
+            outstanding, _ = self._place(self.playout.acked, 1)
+            until = max(min(until, outstanding), until - self._samples(_RECORD_HOLD))
+        self._emit(self.recorder.settle(until))
+
+    def finish(self, now: float) -> None:
+        """The call is over: settle all accounts."""
+        self.cut(now)
+        if self.recorder is not None:
+            self._emit(self.recorder.finish())
+            self.recorder = None
+
+    def _emit(self, block: bytes) -> None:
+        if block:
+            self._outputs.recording.append(block)
