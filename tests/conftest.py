@@ -1,0 +1,68 @@
+"""How async tests run: `virtual` on virtual time, `real` on real time for what needs kernel sockets.
+
+    def test_a_frame_leaves_every_20_ms(virtual: RunAsync) -> None:
+        async def scenario() -> None: ...
+        virtual(scenario())
+
+Both fixtures are stateless functions of session scope, so hypothesis tests may use them too.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+import pytest
+import uvloop
+
+from tests.virtual_time import raise_strays, run_virtual
+
+T = TypeVar("T")
+
+# Real seconds after which a test on real sockets has failed; nothing waits for it to pass.
+DEADLINE = 60.0
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "uvloop": uvloop.new_event_loop,
+    "asyncio": asyncio.new_event_loop,
+}
+
+
+class RunAsync(Protocol):
+    """Runs a coroutine to its end on a fresh loop and returns its result."""
+
+    def __call__(self, main: Coroutine[Any, Any, T], /) -> T: ...
+
+
+@pytest.fixture(scope="session")
+def virtual() -> RunAsync:
+    """Run on virtual time; see `tests.virtual_time`."""
+    return run_virtual
+
+
+@pytest.fixture(scope="session")
+def real() -> RunAsync:
+    """Run on real time under uvloop, as the gateway does. For tests marked `sockets`."""
+    return _on(LOOPS["uvloop"])
+
+
+@pytest.fixture(scope="session", params=sorted(LOOPS))
+def each_loop(request: pytest.FixtureRequest) -> RunAsync:
+    """`real`, once per kind of loop: for code that touches transports itself."""
+    return _on(LOOPS[request.param])
+
+
+def _on(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> RunAsync:
+    def run(main: Coroutine[Any, Any, T], /) -> T:
+        strays: list[dict[str, Any]] = []
+
+        async def watched() -> T:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: strays.append(context))
+            async with asyncio.timeout(DEADLINE):
+                return await main
+
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            result = runner.run(watched())
+        raise_strays(strays)
+        return result
+
+    return run
