@@ -1,0 +1,362 @@
+"""The house keeps its own rules: modules and tests, imports, locks, commands and recordings agree with each other."""
+
+import ast
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("media", "telephony", "control", "gateway")
+BIN = Path(sys.executable).parent
+
+# Modules with code and no test file of their name, each with the reason.
+TESTED_ELSEWHERE = {
+    "media/realtime/events.py": "values without behaviour; every session test is made of them",
+    "telephony/events.py": "values without behaviour; every stream test is made of them",
+    "telephony/link.py": "two protocols without code; gateway.links and the memory link implement them",
+}
+
+# Test files of no one module, each with what they are about. Whole calls are in tests/calls.
+TESTS_ACROSS: dict[str, str] = {}
+
+# Modules that are imported only where an extra is installed.
+EXTRAS = {"gateway.agent.local": "local"}
+
+
+def modules() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from (path.relative_to(ROOT) for path in sorted((ROOT / package).rglob("*.py")))
+
+
+def has_code(module: Path) -> bool:
+    """More than a docstring, imports and `__all__`: a package that only re-exports is tested by its modules."""
+    for statement in ast.parse((ROOT / module).read_text()).body:
+        match statement:
+            case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
+                pass
+            case ast.Assign(targets=[ast.Name(id="__all__")]):
+                pass
+            case _:
+                return True
+    return False
+
+
+def own_tests(module: Path) -> list[Path]:
+    """Where a module's tests may be: `tests/telephony/test_twilio_wire.py` or `tests/telephony/twilio/test_wire.py`;
+    just `test_wire.py` beside the package's others if no second module of the package has that name. A part named
+    after its whole (`server_input` of `server`) may be tested through the whole.
+    """
+    package, *inner, name = module.with_suffix("").parts
+    if name == "__init__":
+        name = inner.pop() if inner else package
+    elif name == "__main__":
+        name = "main"
+    whole = name.partition("_")[0]
+    part = whole != name and (ROOT / module).with_stem(whole).is_file()
+    places = []
+    for stem in (name, whole) if part else (name,):
+        places.append(ROOT / "tests" / package / f"test_{'_'.join([*inner, stem])}.py")
+        places.append(ROOT / "tests" / package / Path(*inner) / f"test_{stem}.py")
+        if sum(1 for other in modules() if other.parts[0] == package and other.stem == stem) == 1:
+            places.append(ROOT / "tests" / package / f"test_{stem}.py")
+    return places
+
+
+def tracked_files() -> list[Path]:
+    """What git knows of and has not been told to ignore; without git, what is not generated."""
+    listing = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listing.returncode == 0:
+        names = [ROOT / name for name in listing.stdout.split("\0") if name]
+        return [path for path in names if path.is_file()]
+    generated = re.compile(
+        r"/(\.venv|\.git|\.\w+_cache|\.hypothesis|__pycache__|build|dist|htmlcov|data)/|/\.(env|coverage)"
+    )
+    return [
+        path
+        for path in sorted(ROOT.rglob("*"))
+        if path.is_file() and not generated.search(f"/{path.relative_to(ROOT)}")
+    ]
+
+
+def text_of(path: Path) -> str:
+    """The file as text; nothing if it is not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+# Modules and their tests
+
+
+@pytest.mark.parametrize("module", [str(module) for module in modules() if has_code(module)])
+def test_every_module_with_code_has_tests_of_its_name_or_a_reason(module: str) -> None:
+    tested = any(place.is_file() for place in own_tests(Path(module)))
+    if module in TESTED_ELSEWHERE:
+        assert not tested, f"{module} has tests of its own now; take it off the list"
+    else:
+        assert tested, f"{module} has no tests; expected {own_tests(Path(module))[0].relative_to(ROOT)}"
+
+
+def test_every_reason_names_a_module_that_exists() -> None:
+    assert [name for name in TESTED_ELSEWHERE if not (ROOT / name).is_file()] == []
+
+
+def test_every_test_file_is_of_a_module_or_of_the_tests_own_tools() -> None:
+    expected = {place for module in modules() for place in own_tests(module)}
+    tools = {f"test_{path.name}" for path in (ROOT / "tests").glob("*.py")}
+    strays = [
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in sorted((ROOT / "tests" / package).rglob("test_*.py"))
+        if path not in expected and path.name not in tools and str(path.relative_to(ROOT)) not in TESTS_ACROSS
+    ]
+    assert strays == [], "name the module it tests, or list it with what it is about"
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [
+        str(module) for module in modules() if not ast.get_docstring(ast.parse((ROOT / module).read_text()))
+    ]
+    assert silent == []
+
+
+# Imports
+
+
+@pytest.mark.parametrize("module", [".".join(module.with_suffix("").parts) for module in modules()])
+def test_every_module_can_be_imported_by_itself(module: str) -> None:
+    name = module.removesuffix(".__init__")
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if name not in EXTRAS:
+            raise
+        pytest.skip(f"{name} needs the extra `{EXTRAS[name]}` ({missing.name} is not installed)")
+
+
+def lint_imports(directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / "lint-imports", "--no-cache"],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(directory), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_import_contracts_hold() -> None:
+    report = lint_imports(ROOT)
+    assert report.returncode == 0, report.stdout + report.stderr
+
+
+# What breaks each contract, and no other.
+BREACHES = {
+    "Imports point down": {"media/upward.py": "import telephony.link"},
+    "The core owns no socket, clock or loop": {"telephony/clock.py": "import asyncio"},
+    "Carriers never import each other": {"telephony/twilio/sideways.py": "import telephony.telnyx"},
+    "No cycles inside a package": {"media/egg.py": "import media.hen", "media/hen.py": "import media.egg"},
+}
+
+
+def test_every_import_contract_has_a_breach_to_catch() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert {contract["name"] for contract in settings["tool"]["importlinter"]["contracts"]} == set(BREACHES)
+
+
+def test_planted_breaches_are_caught_even_among_type_imports(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for breach in BREACHES.values():
+        for name, statement in breach.items():
+            (tmp_path / name).write_text(
+                f"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {statement}\n"
+            )
+    report = lint_imports(tmp_path)
+    assert report.returncode != 0
+    assert set(re.findall(r"^(.*) BROKEN", report.stdout, re.MULTILINE)) == set(BREACHES)
+    for module in sorted(
+        name.removesuffix(".py").replace("/", ".") for breach in BREACHES.values() for name in breach
+    ):
+        assert module in report.stdout
+
+
+# What must not be in the repository
+
+
+def test_no_file_names_a_package_index_or_a_path_of_one_machine() -> None:
+    # Spelled so that this file does not match itself.
+    machine = re.compile(r"(?<![\w.$}/-])/(?:root|work|home/\w+|Users/\w+|opt/\w*pypi)(?:/)")
+    index = re.compile(
+        r"pypi\.o[r]g|pythonhosted\.o[r]g|--(?:extra-)?index-url[ =]|--find-links|--trusted-host"
+    )
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:120]}"
+        for path in tracked_files()
+        if path != Path(__file__)
+        for number, line in enumerate(text_of(path).splitlines(), 1)
+        if machine.search(line) or index.search(line)
+    ]
+    assert found == []
+
+
+def test_no_file_is_large() -> None:
+    limit = 1_500_000
+    assert [str(path) for path in tracked_files() if path.stat().st_size > limit] == []
+
+
+# Locks
+
+PIN = re.compile(
+    r"^(?P<name>[A-Za-z0-9][\w.\[\],-]*)==(?P<version>[^\s;\\]+)(?P<rest>.*(?:\n    --hash=.*)*)",
+    re.MULTILINE,
+)
+LOCKS = ("run", "local", "dev", "build")
+
+
+def pins(lock: str) -> dict[str, str]:
+    text = (ROOT / "requirements" / f"{lock}.txt").read_text()
+    return {canonicalize_name(pin["name"].split("[")[0]): pin["version"] for pin in PIN.finditer(text)}
+
+
+def project() -> dict[str, dict[str, list[Requirement]]]:
+    """The requirements of `pyproject.toml`, by the lock that must hold them."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = {
+        "run": settings["project"]["dependencies"],
+        "local": settings["project"]["dependencies"] + settings["project"]["optional-dependencies"]["local"],
+        "dev": settings["project"]["dependencies"] + settings["dependency-groups"]["dev"],
+        "build": settings["build-system"]["requires"],
+    }
+    return {lock: {"requirements": [Requirement(text) for text in texts]} for lock, texts in wanted.items()}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_is_exact_and_hashed(lock: str) -> None:
+    text = (ROOT / "requirements" / f"{lock}.txt").read_text()
+    starts = [line for line in text.splitlines() if line and line[0] not in "# "]
+    hashed = [pin for pin in PIN.finditer(text) if "--hash=sha256:" in pin["rest"]]
+    assert len(hashed) == len(starts) > 0
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_requirement_of_the_project_is_pinned_inside_its_range(lock: str) -> None:
+    pinned = pins(lock)
+    wrong = [
+        str(requirement)
+        for requirement in project()[lock]["requirements"]
+        if (version := pinned.get(canonicalize_name(requirement.name))) is None
+        or version not in requirement.specifier
+    ]
+    assert wrong == [], "run `make lock`"
+
+
+@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock != "dev"])
+def test_what_is_tested_is_what_runs(lock: str) -> None:
+    tested = pins("dev")
+    other = {name: version for name, version in pins(lock).items() if tested.get(name, version) != version}
+    assert other == {}
+
+
+# Commands
+
+MAKEFILE = (ROOT / "Makefile").read_text()
+TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+INSTRUCTIONS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    ".ci/run",
+    ".pre-commit-config.yaml",
+    "docker/compose.yaml",
+    "Makefile",
+)
+
+
+def code_in(name: str) -> str:
+    """What a file tells its reader to type: of prose, the fenced and the quoted; of anything else, all."""
+    text = (ROOT / name).read_text()
+    if not name.endswith(".md"):
+        return text
+    fenced = re.findall(r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    quoted = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    return "\n".join([*fenced, *quoted])
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_command_a_reader_is_told_is_a_target(name: str) -> None:
+    told = set(re.findall(r"(?:^|&& |; )make ([a-z]+)", code_in(name), re.MULTILINE))
+    assert told
+    assert told <= TARGETS
+
+
+def test_the_readme_names_the_two_commands_that_do_everything() -> None:
+    assert {"make demo", "make test"} <= set(re.findall(r"make [a-z]+", code_in("README.md")))
+
+
+def test_every_target_is_phony_and_explained() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert phony is not None
+    assert set(phony[1].split()) == TARGETS
+    assert set(re.findall(r"^([a-z]+):[^#\n]*## \S", MAKEFILE, re.MULTILINE)) == TARGETS
+
+
+# The demo's voices
+
+AUDIO = ROOT / "examples" / "audio"
+
+
+def test_every_line_of_the_demo_has_its_recording_and_no_recording_is_without_text() -> None:
+    texts = yaml.safe_load((AUDIO / "texts.yaml").read_text())
+    assert set(texts) == {path.stem for path in AUDIO.glob("*.wav")}
+
+
+@pytest.mark.parametrize("path", sorted(AUDIO.glob("*.wav")), ids=lambda path: path.stem)
+def test_a_recording_is_telephone_audio(path: Path) -> None:
+    with wave.open(str(path)) as recording:
+        assert (recording.getframerate(), recording.getnchannels(), recording.getsampwidth()) == (8000, 1, 2)
+        assert 1 <= recording.getnframes() / 8000 <= 20
+
+
+def test_the_answer_that_is_interrupted_is_long_enough_to_be() -> None:
+    with wave.open(str(AUDIO / "agent-parcel-status.wav")) as recording:
+        assert recording.getnframes() >= 8 * 8000
+
+
+def test_the_recordings_are_small() -> None:
+    assert sum(path.stat().st_size for path in AUDIO.iterdir()) < 1_500_000
+
+
+@pytest.mark.sockets
+@pytest.mark.skipif(
+    shutil.which("espeak-ng") is None or shutil.which("sox") is None,
+    reason="espeak-ng and sox make the recordings (apt-get install espeak-ng sox)",
+)
+def test_the_committed_command_makes_the_recordings(tmp_path: Path) -> None:
+    for name in ("make.sh", "texts.yaml"):
+        shutil.copy(AUDIO / name, tmp_path)
+    subprocess.run([tmp_path / "make.sh"], check=True, capture_output=True)
+    for path in sorted(AUDIO.glob("*.wav")):
+        with wave.open(str(path)) as ours, wave.open(str(tmp_path / path.name)) as made:
+            # Another version of the synthesiser speaks a little faster or slower.
+            assert made.getparams()[:3] == ours.getparams()[:3]
+            assert made.getnframes() == pytest.approx(ours.getnframes(), rel=0.2)
