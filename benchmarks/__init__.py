@@ -1,0 +1,1 @@
+"""Load on a server between a carrier and a model: the rig, the reference relay, the driver."""
