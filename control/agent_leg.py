@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from control.outputs import Outputs
 from media.audio import AudioFormat
 from media.playout import Cut, PlayoutClock
-from media.realtime.session import ItemCut, RealtimeSession
+from media.realtime.configuration import ItemCut
+from media.realtime.session import RealtimeSession
 from media.transcode import Transcoder
 
 # Caller audio kept for a session that is not ready: half a second; what is older would be heard late (sheet D).

@@ -15,14 +15,14 @@ from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outp
 from control.policy import CallPolicy
 from control.timeline import Timeline
 from control.transcript import Transcript
-from media.digits import DigitCollector, DigitGroup, DigitPressed
+from media.digits import DigitCollector, DigitEvent, KeyPressed, KeysEntered
 from media.latency import LatencyTracker
 from media.realtime import events as agent
 from media.realtime.events import Role, Severity
-from media.realtime.session import RealtimeSession
+from media.realtime.session import RealtimeSession, SessionState
 from media.turns import Floor, Speech, TurnTracker
 from telephony import events as carrier
-from telephony.stream import CarrierStream
+from telephony.stream import UNSUPPORTED_FORMAT, CarrierStream
 
 # The new session is told this much of why it has a past; models greet again otherwise (realtime sheet, A8).
 _RESUMED = (
@@ -63,6 +63,7 @@ class Bridge:
         self._resuming = False
         self._answer_owed = False
         self._agent_losses = 0
+        self._uplink_dropped = 0
         self._rotate = False
         self._goodbye: str | None = None
         self._last_media = now
@@ -133,6 +134,8 @@ class Bridge:
                 self._end("caller-hangup", now)
             case carrier.CarrierFault(code, detail):
                 self.timeline.add(now, "carrier.error", code=code, detail=detail)
+                if code == UNSUPPORTED_FORMAT:
+                    self._end("error", now)
             case carrier.Malformed(reason):
                 if stream.malformed == 1:
                     self.timeline.add(now, "carrier.malformed", reason=reason)
@@ -201,7 +204,7 @@ class Bridge:
                 if isinstance(event, agent.AgentFault):
                     self._fault(event, now)
             self._answer_owed = self._answer_owed or self.turns.floor is Floor.WAITING
-            self.agent = None
+            self._drop_agent()
         self.ws_unavailable = True
         self.timeline.add(now, "agent.lost", code=code, reason=reason)
         retries = self.policy.deadlines.agent_retries
@@ -216,7 +219,7 @@ class Bridge:
             self.agent.paused = paused
 
     def _agent_audio(self, leg: AgentLeg, item: str, audio: bytes, now: float) -> None:
-        if not audio or self._goodbye_heard():
+        if not audio or self._goodbye_said():
             return
         if self.turns.floor is not Floor.AGENT:
             self.latency.audio_received(now)
@@ -282,7 +285,7 @@ class Bridge:
     def _join(self, now: float) -> None:
         """Both legs are up: audio flows. The greeting leaves with the first join."""
         leg = self.agent
-        if leg is None or not self.carrier.started or not leg.session.ready:
+        if leg is None or not self.carrier.started or leg.session.state is not SessionState.READY:
             return
         if not leg.joined:
             leg.join(self.carrier.inbound, self.carrier.playout.format)
@@ -313,7 +316,7 @@ class Bridge:
         )
         if event.severity is Severity.FATAL and self.agent is not None:
             self.outputs.actions.append(CloseAgent())
-            self.agent = None
+            self._drop_agent()
             self.agent_lost(None, event.code, now, retry=event.retry)
 
     # --- turns and barge-in
@@ -386,12 +389,12 @@ class Bridge:
 
     # --- digits
 
-    def _digit_events(self, pressed: Sequence[DigitPressed | DigitGroup], now: float) -> None:
+    def _digit_events(self, pressed: Sequence[DigitEvent], now: float) -> None:
         for event in pressed:
             match event:
-                case DigitPressed(digit):
+                case KeyPressed(digit):
                     self.timeline.add(now, "call.dtmf.received", digit=digit)
-                case DigitGroup(digits):
+                case KeysEntered(digits):
                     self._digits_to_model(digits, now)
         self.wake_changed = True
 
@@ -423,7 +426,7 @@ class Bridge:
         responding = self.agent is not None and self.agent.session.responding
         return self.carrier.playout.speaking() or responding
 
-    def _goodbye_heard(self) -> bool:
+    def _goodbye_said(self) -> bool:
         """While a call ends only the response under way is heard, no new one."""
         return self._goodbye is not None and not self._saying()
 
@@ -507,9 +510,18 @@ class Bridge:
             return
         if self._rotate and self.turns.quiet and not self._saying():
             self._rotate = False
-            self.agent = None
+            self._drop_agent()
             self.outputs.actions += [CloseAgent(), ConnectAgent(0.0, "expiring")]
         self.wake_changed = True
+
+    @property
+    def uplink_dropped(self) -> int:
+        """Caller frames the model never got: it was not there, or did not read."""
+        return self._uplink_dropped + (self.agent.frames_dropped if self.agent is not None else 0)
+
+    def _drop_agent(self) -> None:
+        self._uplink_dropped = self.uplink_dropped
+        self.agent = None
 
     def _since_answer(self, now: float) -> float:
         return now - (self.answered_at if self.answered_at is not None else self.timeline.origin)

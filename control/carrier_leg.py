@@ -61,7 +61,7 @@ class CarrierLeg:
         self.reorder = ReorderWindow(stream.inbound)
         self.started = True
         self._last_media = now
-        self.playout.fill_silence = stream.wire.silence_until_first_audio and not self.playout.written
+        self.playout.fill_silence = stream.needs_silence_until_first_audio and not self.playout.written
         self._outputs.carrier.append(stream.mark(self.playout.attach(now)))
 
     def _settle_formats(self, stream: CarrierStream) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from media.realtime.events import Role
-from media.realtime.session import HistoryItem
+from media.realtime.configuration import HistoryItem
 
 
 @dataclass(slots=True)

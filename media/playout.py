@@ -192,7 +192,7 @@ class PlayoutClock:
         self._release(heard)
         self._queue.clear()
         self._segments.clear()
-        self._begin_epoch()
+        self._begin_epoch(now)
         return cut
 
     def _cut_items(self, heard: int) -> tuple[ItemHeard, ...]:
@@ -205,12 +205,13 @@ class PlayoutClock:
             and (heard < segment.end or not segment.ended)
         )
 
-    def _begin_epoch(self) -> None:
-        """What went to the carrier so far is settled, one way or the other."""
+    def _begin_epoch(self, now: float) -> None:
+        """What went to the carrier so far is settled, one way or the other; it holds nothing any more."""
         self.epoch += 1
         self._pending.clear()
         self._unheard.clear()
         self._released = self.acked = self._last_mark = self.sent
+        self._anchor_position, self._anchor_time = self.sent, now
 
     # --- what the carrier does
 
@@ -234,7 +235,7 @@ class PlayoutClock:
         self._release(resume)
         self._queue[:0] = self._unheard
         self.sent = resume
-        self._begin_epoch()
+        self._begin_epoch(now)
 
     def reached(self, name: str, now: float) -> bool:
         """Take the echo of a mark; False if it proves nothing (unknown, of an old epoch, or overtaken)."""

@@ -1,0 +1,64 @@
+"""A call's record: what it was, how it went, and why it ended."""
+
+from dataclasses import dataclass
+
+from control.bridge import Bridge
+from control.timeline import Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFacts:
+    """What the shell knows of a call and the bridge does not."""
+
+    call_id: str
+    carrier: str
+    started_at: str
+    """RFC 3339, UTC; wall-clock times are told from here on by the call's own clock."""
+    recording: str | None = None
+
+
+def call_record(facts: CallFacts, bridge: Bridge) -> dict[str, object]:
+    """Return the record of an ended call, with the field names of the REST API."""
+    started, answered, ended = bridge.started, bridge.answered_at, bridge.ended_at
+    duration = ended - answered if ended is not None and answered is not None else 0.0
+    return {
+        "call_id": facts.call_id,
+        "carrier": facts.carrier,
+        "carrier_call_id": started.carrier_call_id if started else None,
+        "from_number": started.from_number if started else None,
+        "to_number": started.to_number if started else None,
+        "status": "completed" if answered is not None else "failed",
+        "ended_reason": bridge.ended_reason,
+        "started_at": facts.started_at,
+        "duration_seconds": round(duration, 3),
+        "turn_count": len(bridge.turns.turns),
+        "barge_in_count": bridge.turns.barge_ins,
+        "tool_call_count": len(bridge.tools_called),
+        "tools_called": bridge.tools_called,
+        "ws_unavailable": bridge.ws_unavailable,
+        "has_recording": facts.recording is not None,
+        "recording": facts.recording,
+        "transcript": [utterance.as_dict() for utterance in bridge.transcript.utterances],
+        "latency_data": {"turns": [turn.as_dict() for turn in bridge.latency.turns]},
+        "usage": {name: getattr(bridge.usage, name) for name in bridge.usage.__slots__},
+        "media": _media(bridge),
+        "timeline": [event.as_dict() for event in bridge.timeline.events],
+    }
+
+
+def _media(bridge: Bridge) -> dict[str, Value]:
+    """The counts that answer whether the audio was sound."""
+    playout, reorder = bridge.carrier.playout, bridge.carrier.reorder
+    return {
+        "stream_generations": bridge.carrier.generation,
+        "inbound": str(bridge.carrier.inbound),
+        "outbound": str(playout.format),
+        "round_trip_ms": round(playout.round_trip * 1000, 1),
+        "frames_received": reorder.received,
+        "frames_reordered": reorder.reordered,
+        "frames_lost": reorder.lost,
+        "written_samples": playout.written,
+        "sent_samples": playout.sent,
+        "marks_overdue": playout.marks_overdue,
+        "uplink_frames_dropped": bridge.uplink_dropped,
+    }

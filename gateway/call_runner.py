@@ -1,0 +1,375 @@
+"""One live call: its sockets, its timer, its files and its one task, around the bridge that decides.
+
+Every input goes the same way: the bridge takes it with the time it came, then `_flush` carries out what the bridge
+wants. The task exists to own the connecting of agents; it ends when the call does, and the call ends when it does.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import time as unix_time
+
+import structlog
+
+from control.bridge import Bridge
+from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish
+from control.policy import CallPolicy
+from control.records import CallFacts, call_record
+from gateway.recording import Recording, RecordingThread
+from gateway.ticker import Ticker
+from gateway.trace import Trace, configuration
+from media.audio import AudioFormat
+from media.realtime.configuration import SessionConfig
+from media.realtime.dialects import Dialect, connection
+from media.realtime.session import RealtimeSession
+from telephony.carrier import WIRES
+from telephony.link import Connector, Link, LinkRefused
+from telephony.stream import CarrierStream
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentProvider:
+    """Where the agent's session is, and how it is to be configured."""
+
+    url: str
+    api_key: str
+    config: SessionConfig
+    dialect: Dialect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallServices:
+    """What every call of a process shares."""
+
+    ticker: Ticker
+    connect: Connector
+    recordings: RecordingThread | None
+    records: Path
+    traces: Path | None
+
+
+class _CarrierListener:
+    """One generation of the carrier's socket; silent once it was superseded."""
+
+    def __init__(self, call: "CallRunner", generation: int) -> None:
+        self._call = call
+        self._generation = generation
+
+    def message_received(self, message: bytes) -> None:
+        if self._generation == self._call.generation:
+            self._call.carrier_message(message)
+
+    def pressure(self, paused: bool) -> None:
+        if self._generation == self._call.generation:
+            self._call.carrier_pressure(paused)
+
+    def link_lost(self, code: int | None, reason: str) -> None:
+        if self._generation == self._call.generation:
+            self._call.carrier_lost(code, reason)
+
+
+class _AgentListener:
+    """One agent session's socket; silent once it was replaced (a reader is bound to its own socket)."""
+
+    def __init__(self, call: "CallRunner") -> None:
+        self._call = call
+        self.current = True
+
+    def message_received(self, message: bytes) -> None:
+        if self.current:
+            self._call.agent_message(message)
+
+    def pressure(self, paused: bool) -> None:
+        if self.current:
+            self._call.agent_pressure(paused)
+
+    def link_lost(self, code: int | None, reason: str) -> None:
+        if self.current:
+            self._call.agent_lost(code, reason)
+
+
+class CallRunner:
+    """Runs one call from its first media socket to its record. `run` is the call's task."""
+
+    def __init__(
+        self,
+        call_id: str,
+        carrier: str,
+        *,
+        policy: CallPolicy,
+        provider: AgentProvider,
+        services: CallServices,
+        outbound: AudioFormat | None = None,
+    ) -> None:
+        self.call_id = call_id
+        self.carrier = carrier
+        self.generation = 0
+        self.finished = asyncio.Event()
+        self.record: dict[str, object] | None = None
+        self._provider = provider
+        self._services = services
+        self._outbound = outbound
+        self._loop = asyncio.get_running_loop()
+        self._now: Callable[[], float] = self._loop.time
+        self._started_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.bridge = Bridge(policy, self._now())
+        self._carrier_link: Link | None = None
+        self._agent_link: Link | None = None
+        self._agent_listener: _AgentListener | None = None
+        self._connects: asyncio.Queue[ConnectAgent] = asyncio.Queue(maxsize=4)
+        self._wake_at: float | None = None
+        self._recording: Recording | None = None
+        self._discarded = False
+        self._trace: Trace | None = None
+        if services.traces is not None:
+            self._trace = Trace(services.traces / f"{call_id}.jsonl", self._trace_header(policy))
+
+    # --- the call's task
+
+    async def run(self) -> None:
+        """Own the call until it has ended and its files are closed."""
+        self._connects.put_nowait(ConnectAgent(0.0, "call"))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                connecting = tasks.create_task(self._connect_agents())
+                await self.finished.wait()
+                connecting.cancel()
+        finally:
+            self._release()
+        if not self._discarded:
+            await self._write_record()
+
+    async def _connect_agents(self) -> None:
+        while True:
+            wanted = await self._connects.get()
+            if wanted.delay:
+                await asyncio.sleep(wanted.delay)
+            await self._connect_agent()
+
+    async def _connect_agent(self) -> None:
+        provider = self._provider
+        url, headers = connection(provider.url, provider.api_key, provider.config.model, provider.dialect)
+        listener = _AgentListener(self)
+        try:
+            link = await self._services.connect(url, listener, headers=headers)
+        except LinkRefused as refused:
+            # Retrying a refused key or path changes nothing; a busy server may have room a moment later.
+            retry = refused.status >= 500 or refused.status == 429
+            self._agent_unreachable(f"http_{refused.status}", retry=retry)
+            return
+        except (OSError, TimeoutError) as fault:
+            self._agent_unreachable(f"unreachable: {fault}", retry=True)
+            return
+        if self.finished.is_set():
+            link.close()
+            return
+        now = self._now()
+        self._agent_link, self._agent_listener = link, listener
+        session = RealtimeSession(provider.config, provider.dialect)
+        wall = unix_time()
+        if self._trace is not None:
+            self._trace.event("agent_opened", now, wall=wall)
+        self.bridge.agent_opened(session, now, wall)
+        self._flush(now)
+
+    def _agent_unreachable(self, reason: str, *, retry: bool) -> None:
+        now = self._now()
+        if self._trace is not None:
+            self._trace.event("agent_lost", now, code=None, reason=reason, retry=retry)
+        self.bridge.agent_lost(None, reason, now, retry=retry)
+        self._flush(now)
+
+    # --- the carrier's socket
+
+    def attach(self, link: Link, backlog: list[bytes]) -> "_CarrierListener":
+        """Take over a media socket, with what it has said so far."""
+        now = self._now()
+        self.generation += 1
+        if self._trace is not None:
+            self._trace.event("attach", now, carrier=self.carrier)
+        stream = CarrierStream(WIRES[self.carrier], outbound=self._outbound)
+        self.bridge.carrier_attached(stream, now)
+        self._flush(now)  # closes the socket this one replaces
+        self._carrier_link = link
+        for message in backlog:
+            self.carrier_message(message)
+        return _CarrierListener(self, self.generation)
+
+    def carrier_message(self, message: bytes) -> None:
+        now = self._now()
+        if self._trace is not None:
+            self._trace.message("carrier", message, now)
+        self.bridge.carrier_received(message, now)
+        self._flush(now)
+
+    def carrier_pressure(self, paused: bool) -> None:
+        now = self._now()
+        if self._trace is not None:
+            self._trace.event("carrier_pressure", now, paused=paused)
+        self.bridge.carrier_pressure(paused, now)
+        self._flush(now)
+
+    def carrier_lost(self, code: int | None, reason: str) -> None:
+        now = self._now()
+        self._carrier_link = None
+        if self._trace is not None:
+            self._trace.event("carrier_lost", now, code=code, reason=reason)
+        self.bridge.carrier_lost(code, reason, now)
+        self._flush(now)
+
+    # --- the agent's socket
+
+    def agent_message(self, message: bytes) -> None:
+        now = self._now()
+        if self._trace is not None:
+            self._trace.message("agent", message, now)
+        self.bridge.agent_received(message, now)
+        self._flush(now)
+
+    def agent_pressure(self, paused: bool) -> None:
+        if self._trace is not None:
+            self._trace.event("agent_pressure", self._now(), paused=paused)
+        self.bridge.agent_pressure(paused)
+
+    def agent_lost(self, code: int | None, reason: str) -> None:
+        now = self._now()
+        self._agent_link = None
+        if self._trace is not None:
+            self._trace.event("agent_lost", now, code=code, reason=reason, retry=True)
+        self.bridge.agent_lost(code, reason, now)
+        self._flush(now)
+
+    # --- us
+
+    def end(self, reason: str, *, after_playout: bool = True) -> None:
+        """End the call for our own reason; what is being said is heard first unless told otherwise."""
+        now = self._now()
+        if self._trace is not None:
+            self._trace.event("end", now, reason=reason, after_playout=after_playout)
+        self.bridge.end(reason, now, after_playout=after_playout)
+        self._flush(now)
+
+    def discard(self) -> None:
+        """This call turned out to be another's stream: let go of everything, leave no record."""
+        self._discarded = True
+        self._close_agent()
+        self.finished.set()
+
+    def _wake(self) -> None:
+        self._wake_at = None
+        now = self._now()
+        if self._trace is not None:
+            self._trace.event("poll", now)
+        self.bridge.poll(now)
+        self._flush(now)
+
+    # --- what the bridge wants
+
+    def _flush(self, now: float) -> None:
+        outputs = self.bridge.outputs
+        if self._trace is not None:
+            self._trace.outputs(outputs, now)
+        if outputs.carrier:
+            if self._carrier_link is not None:
+                for message in outputs.carrier:
+                    self._carrier_link.send(message)
+            outputs.carrier.clear()
+        if outputs.agent:
+            if self._agent_link is not None:
+                for message in outputs.agent:
+                    self._agent_link.send(message)
+            outputs.agent.clear()
+        if outputs.recording:
+            self._write_recording()
+        if outputs.actions:
+            self._perform()
+        if self.bridge.wake_changed:
+            self._rearm()
+
+    def _rearm(self) -> None:
+        """Ask to be woken by the next deadline; a wake-up that comes too early costs less than moving it."""
+        self.bridge.wake_changed = False
+        deadline = self.bridge.next_deadline()
+        if deadline is not None and (self._wake_at is None or deadline < self._wake_at):
+            self._wake_at = deadline
+            self._services.ticker.schedule(self, deadline, self._wake)
+
+    def _perform(self) -> None:
+        actions, self.bridge.outputs.actions = self.bridge.outputs.actions, []
+        for action in actions:
+            match action:
+                case CloseCarrier(code):
+                    if self._carrier_link is not None:
+                        self._carrier_link.close(code)
+                        self._carrier_link = None
+                case CloseAgent():
+                    self._close_agent()
+                case ConnectAgent():
+                    self._connects.put_nowait(action)
+                case Finish():
+                    self._services.ticker.cancel(self)
+                    self.generation += 1  # whatever the socket still says is nobody's
+                    self.finished.set()
+
+    def _close_agent(self) -> None:
+        if self._agent_listener is not None:
+            self._agent_listener.current = False
+        if self._agent_link is not None:
+            self._agent_link.close()
+            self._agent_link = None
+
+    def _write_recording(self) -> None:
+        blocks = b"".join(self.bridge.outputs.recording)
+        self.bridge.outputs.recording.clear()
+        if self._services.recordings is None:
+            return
+        if self._recording is None:
+            self._recording = self._services.recordings.open(self.call_id, self.bridge.carrier.inbound.rate)
+        self._recording.write(blocks)
+
+    def _release(self) -> None:
+        """Whatever way the task ended, nothing of the call stays behind."""
+        self._services.ticker.cancel(self)
+        self._close_agent()
+        if self._carrier_link is not None and not self._discarded:
+            self._carrier_link.close()
+            self._carrier_link = None
+        if self._trace is not None:
+            self._trace.close()
+
+    async def _write_record(self) -> None:
+        path = await self._recording.finish() if self._recording is not None else None
+        facts = CallFacts(
+            call_id=self.call_id,
+            carrier=self.carrier,
+            started_at=self._started_at,
+            recording=str(path) if path is not None else None,
+        )
+        self.record = call_record(facts, self.bridge)
+        text = json.dumps(self.record, indent=1)
+        await self._loop.run_in_executor(None, self._save, text)
+        log.info(
+            "call ended",
+            call_id=self.call_id,
+            ended_reason=self.bridge.ended_reason,
+            duration=self.record["duration_seconds"],
+        )
+
+    def _save(self, text: str) -> None:
+        self._services.records.mkdir(parents=True, exist_ok=True)
+        (self._services.records / f"{self.call_id}.json").write_text(text, encoding="utf-8")
+
+    def _trace_header(self, policy: CallPolicy) -> dict[str, object]:
+        return {
+            "call_id": self.call_id,
+            "carrier": self.carrier,
+            "outbound": str(self._outbound) if self._outbound is not None else None,
+            "began": self.bridge.timeline.origin,
+            **configuration(policy, self._provider.config),
+            "dialect": self._provider.dialect.name,
+        }

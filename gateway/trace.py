@@ -1,0 +1,61 @@
+"""A call as a file: one JSON line for everything that reached the bridge, and for everything it answered.
+
+    {"t": 12.34, "leg": "carrier", "in": "{\\"event\\":\\"media\\",...}"}
+    {"t": 12.34, "leg": "agent", "out": "{\\"type\\":\\"input_audio_buffer.append\\",...}"}
+
+The first line tells the configuration. `offhook replay` feeds the inputs through the same machines and compares what
+comes out: every call, and so every fault seen in production, is a test.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+from pydantic import TypeAdapter
+
+from control.outputs import Outputs
+from control.policy import CallPolicy
+from media.realtime.configuration import SessionConfig
+
+VERSION = 1
+POLICY = TypeAdapter(CallPolicy)
+SESSION = TypeAdapter(SessionConfig)
+
+
+def configuration(policy: CallPolicy, session: SessionConfig) -> dict[str, object]:
+    """Return what a replay must know of the call's configuration, as JSON."""
+    return {
+        "policy": POLICY.dump_python(policy, mode="json"),
+        "session": SESSION.dump_python(session, mode="json"),
+    }
+
+
+class Trace:
+    """Writes one call's trace. Buffered by the file: a trace is a tool for finding faults, not a record."""
+
+    def __init__(self, path: Path, header: Mapping[str, object]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: TextIO = path.open("w", encoding="utf-8")
+        self._line({"trace": VERSION, **header})
+
+    def message(self, leg: str, message: bytes, now: float) -> None:
+        self._line({"t": now, "leg": leg, "in": message.decode("utf-8", "surrogateescape")})
+
+    def event(self, name: str, now: float, **fields: object) -> None:
+        """An input that is not a socket's message: an attach, a loss, a deadline."""
+        self._line({"t": now, "event": name, **fields})
+
+    def outputs(self, outputs: Outputs, now: float) -> None:
+        for leg, messages in (("carrier", outputs.carrier), ("agent", outputs.agent)):
+            for message in messages:
+                self._line({"t": now, "leg": leg, "out": message.decode()})
+        for action in outputs.actions:
+            self._line({"t": now, "action": repr(action)})
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _line(self, fields: Mapping[str, object]) -> None:
+        # Bytes that are no UTF-8 came in by surrogates and leave as their escapes: ASCII throughout.
+        self._file.write(json.dumps(fields) + "\n")
