@@ -204,7 +204,7 @@ def test_planted_breaches_are_caught_even_among_type_imports(tmp_path: Path) -> 
 
 def test_no_file_names_a_package_index_or_a_path_of_one_machine() -> None:
     # Spelled so that this file does not match itself.
-    machine = re.compile(r"(?<![\w.$}/-])/(?:root|work|home/\w+|Users/\w+|opt/\w*pypi)(?:/)")
+    machine = re.compile(r"(?:file://|(?<![\w.$}/-]))/(?:root|work|home/\w+|Users/\w+|opt/\w*pypi)/")
     index = re.compile(
         r"pypi\.o[r]g|pythonhosted\.o[r]g|--(?:extra-)?index-url[ =]|--find-links|--trusted-host"
     )
