@@ -24,14 +24,15 @@ help: ## list the targets
 
 install: $(STAMP) ## make .venv: the locked packages, then this project, in place
 
-# --no-build-isolation: the build backend is locked too, not fetched anew.
+# --no-build-isolation: the build backend is locked too, not fetched anew. --compile: a package whose source Python
+# warns about (pydub's is one) would otherwise fail at its first import in the tests, where warnings are errors.
 $(STAMP): requirements/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Offhook needs Python 3.11 or later; none was found on the path." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { \
 		echo "This Python cannot make an environment; on Debian: apt-get install python3-venv" >&2; \
 		rm -rf $(VENV); exit 1; }
 	@echo "Installing the locked packages into $(VENV) (a minute or two, once)"
-	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --compile --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
