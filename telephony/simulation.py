@@ -1,0 +1,719 @@
+"""A simulated phone call: a scripted caller on a carrier's media stream, against any gateway.
+
+Theory of operation. `SimulatedCall.run` is one task that waits for the next deadline of its machines (the
+caller, the line, both directions of the connection, the plan of what goes wrong) and lets each act in the
+order of time. A machine acts at the time it was due, not at the time the task woke: a late loop makes real
+messages late, never the account of what the caller heard. What a socket delivers is stamped on arrival.
+
+Time is read from `loop.time()` alone, so a call runs on a real loop and on a virtual one.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import Random
+from typing import Protocol, runtime_checkable
+from uuid import UUID
+
+from media import g711
+from media.audio import AudioFormat, Encoding
+from telephony.caller import Caller, HungUp, Note, Pressed
+from telephony.impairments import Direction, Disorder, Drop, Impairments, Stall, Transit
+from telephony.line import ClearRequested, Complaint, GatewayMessage, Line, MarkRequested
+from telephony.link import Connector, Link, LinkRefused
+from telephony.outcome import BargeIn, CallOutcome, EchoLatency, EndedBy, StreamRecord
+from telephony.telnyx import simulator as telnyx
+from telephony.twilio import simulator as twilio
+
+# How long a peer may take to answer a close before the carrier hangs up on the socket too.
+CLOSE_TIMEOUT = 2.0
+# Streams of one call: a document that re-attaches for ever is cut off (Twilio's own loops are bounded too).
+MAX_STREAMS = 20
+# Measured on a live call: from the end of one Twilio stream to the next document's socket.
+REATTACH_DELAY = 0.730
+# Both carriers close without a reason of their own; Telnyx sends no status at all (RFC 6455: 1005).
+_CLOSE_CODES = {"twilio": 1000, "signalwire": 1000, "telnyx": 1005}
+_INBOUND_CONGESTION = "31930"
+
+
+class CarrierSide(Protocol):
+    """One media socket as its carrier speaks it (`telephony/<carrier>/simulator.py`)."""
+
+    stream_id: str
+    extra_fields: int
+
+    def connected(self, auth_token: str | None = None) -> bytes: ...
+    def start(self) -> bytes: ...
+    def media(self, chunk: int, timestamp_ms: int, payload: bytes) -> bytes: ...
+    def digit(self, digit: str, occurred_at: str) -> bytes: ...
+    def mark(self, name: str) -> bytes: ...
+    def stop(self) -> bytes: ...
+    def receive(self, message: bytes) -> GatewayMessage: ...
+
+
+@runtime_checkable
+class PausableLink(Protocol):
+    """A link that can leave its peer's bytes unread, so that the peer feels a stalled reader."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class _Stream:
+    """What one socket needs beyond its side of the wire."""
+
+    side: CarrierSide
+    link: Link
+    url: str
+    opened_at: float
+    position: int
+    chunk: int = 0
+    first_frame: int = 0
+    closing: bool = False
+    """The carrier said `stop`; nothing more is played or said on it."""
+    resume_at: float | None = None
+    """When the next stream follows, if the carrier stopped this one to replace it."""
+    closed_at: float | None = None
+    close_code: int | None = None
+    reason: str = ""
+
+    def record(self) -> StreamRecord:
+        return StreamRecord(
+            stream_id=self.side.stream_id,
+            url=self.url,
+            opened_at=self.opened_at,
+            position=self.position,
+            closed_at=self.closed_at,
+            close_code=self.close_code,
+            reason=self.reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Close:
+    """The carrier's own close, in line behind what it still had to say."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tagged:
+    """A media frame whose way back is timed from the moment it really leaves."""
+
+    number: int
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """The end of a link, in line behind what it still delivered."""
+
+    code: int | None
+    reason: str
+
+
+class _Ear:
+    """A link's listener that stamps what arrives for the call it belongs to."""
+
+    def __init__(self, call: "SimulatedCall") -> None:
+        self._call = call
+
+    def message_received(self, message: bytes) -> None:
+        self._call._arrived(self, message)
+
+    def pressure(self, paused: bool) -> None:
+        pass  # `Link.paused` is asked before each frame
+
+    def link_lost(self, code: int | None, reason: str) -> None:
+        self._call._arrived(self, _Lost(code, reason))
+
+
+@dataclass(slots=True)
+class _Counts:
+    sent: int = 0
+    unsent: int = 0
+    messages: int = 0
+    media: int = 0
+    lateness: float = 0.0
+    tails: int = 0
+    complaints: Counter[str] = field(default_factory=Counter)
+    details: list[str] = field(default_factory=list)
+
+
+# Enough to see what is wrong with a gateway; a flood is counted, not kept.
+_KEPT_DETAILS = 50
+
+
+class SimulatedCall:
+    """One call of a scripted caller over a carrier's media stream.
+
+    Driven by its own `run`, once. Never talks REST: a gateway that closes the socket ends the call, unless
+    `next_stream` stands in for the carrier's document and names where the next stream goes.
+    """
+
+    def __init__(
+        self,
+        carrier: str,
+        connector: Connector,
+        url: str,
+        caller: Caller,
+        *,
+        impairments: Impairments | None = None,
+        parameters: Mapping[str, str] | None = None,
+        from_number: str = "+13125550100",
+        to_number: str = "+13125550101",
+        outbound: AudioFormat | None = None,
+        call_id: str | None = None,
+        auth_token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        next_stream: Callable[[], str | None] | None = None,
+        reattach_delay: float = REATTACH_DELAY,
+        start_delay: float = 0.0,
+        limit: float = 3_600.0,
+        drop_tails: bool = False,
+        history: bool = True,
+        epoch: datetime = datetime(2026, 1, 1, tzinfo=UTC),
+        ids: Random | None = None,
+    ) -> None:
+        """
+        Args:
+            outbound: what the gateway is to send, if not the caller's own format (Telnyx).
+            auth_token: signs the upgrade (Twilio) or is handed over with it (Telnyx).
+            next_stream: asked for a url whenever a stream ended and the caller is still there; None hangs up.
+                Without it a planned reconnect goes to the same url and the gateway's close ends the call.
+            start_delay: from the upgrade to `start`, as when Telnyx connects before the answer.
+            limit: the longest the call may last.
+            history: keep audio, marks and playouts; without it counters only.
+            epoch: the wall clock at the moment the call begins (`occurred_at` of Telnyx digits).
+            ids: where identifiers come from; seeded ones make a call repeatable to the byte.
+        """
+        if carrier not in _CLOSE_CODES:
+            raise ValueError(f"no simulator for carrier {carrier!r}")
+        self.carrier = carrier
+        self.caller = caller
+        self.inbound = caller.format
+        self.outbound = outbound or caller.format
+        capacity = telnyx.CAPACITY if carrier == "telnyx" else twilio.CAPACITY
+        self.line = Line(self.outbound, capacity=capacity, history=history)
+        self._ids = ids or Random()
+        self.call_id = call_id or self._identifier("CA", "v3:")
+        self._account_id = self._identifier("AC", "")
+        self._plan = impairments or Impairments()
+        self._connector = connector
+        self._url = url
+        self._parameters = dict(parameters or {})
+        self._numbers = from_number, to_number
+        self._auth_token = auth_token
+        self._headers = dict(headers or {})
+        self._next_stream = next_stream
+        self._reattach_delay = reattach_delay
+        self._start_delay = start_delay
+        self._limit = limit
+        self._drop_tails = drop_tails
+        self._history = history
+        self._epoch = epoch
+
+        self._inward: Transit[bytes | _Tagged | _Close] = Transit(
+            self._plan.inbound_delay, self._plan.inbound_jitter, seed=self._plan.seed + 2
+        )
+        self._outward: Transit[tuple[float, bytes | _Lost]] = Transit(
+            self._plan.outbound_delay, self._plan.outbound_jitter, seed=self._plan.seed + 3
+        )
+        self._disorder = Disorder(self._plan)
+        self._agenda: list[tuple[float, Callable[[float], None]]] = []
+        self._stream: _Stream | None = None
+        self._streams: list[_Stream] = []
+        self._ear: _Ear | None = None
+        self._early: list[tuple[float, bytes | _Lost]] = []
+        self._connecting: asyncio.Task[None] | None = None
+        self._counts = _Counts()
+        self._notes: list[Note] = []
+        self._tag_sent: dict[int, float] = {}
+        self._latencies: list[float] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._armed = float("inf")
+        self._began_at = 0.0
+        self._accepted_at: float | None = None
+        self._started_at: float | None = None
+        self._ended: EndedBy | None = None
+        self._ending: EndedBy | None = None
+        self._refusal = ""
+
+    # The one task
+
+    async def run(self) -> CallOutcome:
+        """Place the call and follow it to its end. A refused stream is an outcome, not an error."""
+        self._loop = asyncio.get_running_loop()
+        self._began_at = self._loop.time()
+        self._at(self._began_at + self._limit, lambda now: self._hang_up(now, EndedBy.LIMIT))
+        self._connect(self._url)
+        try:
+            while self._ended is None:
+                await self._wait_for(self._next_deadline())
+                self._act(self._loop.time())
+        finally:
+            if self._connecting is not None:
+                self._connecting.cancel()
+            if self._stream is not None:
+                self._stream.link.abort()
+        return self._outcome(self._loop.time())
+
+    async def _wait_for(self, deadline: float | None) -> None:
+        if deadline is not None and deadline <= self._loop.time():
+            return
+        self._waiter = self._loop.create_future()
+        self._armed = float("inf") if deadline is None else deadline
+        timer = None if deadline is None else self._loop.call_at(deadline, self._wake)
+        try:
+            await self._waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _next_deadline(self) -> float | None:
+        if self._connecting is not None and self._connecting.done():
+            return self._loop.time()
+        deadlines = [
+            self._outward.next_deadline(),
+            self.line.next_deadline(),
+            self.caller.next_deadline(),
+            self._agenda[0][0] if self._agenda else None,
+            self._inward.next_deadline(),
+        ]
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def _act(self, now: float) -> None:
+        """Let every machine do what was due by `now`, each at its own time."""
+        self._reap_connection()
+        while self._ended is None and (due := self._next_deadline()) is not None and due <= now:
+            # What reaches the carrier at a moment counts before what the caller hears at it.
+            for arrived_at, message in self._outward.pop(due):
+                self._hear_gateway(arrived_at, message, due)
+            self._return_marks(self.line.poll(due), due)
+            self._follow_caller(due)
+            while self._agenda and self._agenda[0][0] <= due:
+                self._agenda.pop(0)[1](due)
+            for outgoing in self._inward.pop(due):
+                self._put_on_wire(outgoing)
+
+    def _at(self, time: float, action: Callable[[float], None]) -> None:
+        self._agenda.append((time, action))
+        self._agenda.sort(key=lambda entry: entry[0])
+
+    # Streams
+
+    def _connect(self, url: str) -> None:
+        self._connecting = asyncio.create_task(self._open(url))
+        self._connecting.add_done_callback(lambda _: self._wake())
+
+    async def _open(self, url: str) -> None:
+        ear = _Ear(self)
+        self._ear = ear
+        module = telnyx if self.carrier == "telnyx" else twilio
+        headers = {**module.upgrade_headers(url, self._auth_token), **self._headers}
+        try:
+            link = await self._connector(url, ear, headers=headers)
+        except LinkRefused as refusal:
+            self._refusal = f"HTTP {refusal.status}"
+        except (OSError, TimeoutError) as error:
+            self._refusal = f"{type(error).__name__}: {error}"
+        else:
+            self._opened(url, link, self._loop.time())
+
+    def _reap_connection(self) -> None:
+        if self._connecting is None or not self._connecting.done():
+            return
+        self._connecting.result()  # what is not a refusal is a bug and ends the run
+        self._connecting = None
+        if self._stream is None and self._refusal:
+            self._note(self._loop.time(), "stream refused")
+            self._finish(self._ending or EndedBy.REFUSED)
+
+    def _opened(self, url: str, link: Link, now: float) -> None:
+        if self._ended or self._ending:
+            link.abort()
+            return
+        if self._accepted_at is None:
+            self._accepted_at = now
+        side = self._side()
+        self._stream = _Stream(side=side, link=link, url=url, opened_at=now, position=self.line.received)
+        self._streams.append(self._stream)
+        self._note(now, "stream opened")
+        self._inward.push(side.connected(self._auth_token), now)
+        if self._started_at is None and self._start_delay:
+            self._at(now + self._start_delay, self._start)
+        else:
+            self._start(now)
+        early, self._early = self._early, []
+        for at, message in early:
+            self._outward.push((at, message), at)
+
+    def _start(self, now: float) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        self._inward.push(stream.side.start(), now)
+        stream.first_frame = self.caller.frames
+        if self._started_at is None:
+            self._started_at = now
+            self._note(now, "stream started")
+            self.caller.answer(now, self.line.hear, self.outbound)
+            for stall in self._plan.stalls:
+                self._at(now + stall.at, partial(self._stall, stall))
+            for drop in self._plan.drops:
+                self._at(now + drop.at, partial(self._drop, drop))
+
+    def _side(self) -> CarrierSide:
+        stream_id = self._identifier("MZ", "")
+        from_number, to_number = self._numbers
+        if self.carrier == "telnyx":
+            return telnyx.SimulatedStream(
+                call_id=self.call_id,
+                stream_id=stream_id,
+                account_id=self._account_id,
+                parameters=self._parameters,
+                from_number=from_number,
+                to_number=to_number,
+                inbound=self.inbound,
+                outbound=self.outbound,
+                drop_tails=self._drop_tails,
+            )
+        return twilio.SimulatedStream(
+            call_id=self.call_id,
+            stream_id=stream_id,
+            account_id=self._account_id,
+            parameters=self._parameters,
+            from_number=from_number,
+            to_number=to_number,
+            inbound=self.inbound,
+            outbound=self.outbound,
+        )
+
+    def _identifier(self, twilio_prefix: str, telnyx_prefix: str) -> str:
+        unique = UUID(int=self._ids.getrandbits(128), version=4)
+        if self.carrier == "twilio":
+            return twilio_prefix + unique.hex
+        return (telnyx_prefix if self.carrier == "telnyx" else "") + str(unique)
+
+    # From the gateway
+
+    def _arrived(self, ear: _Ear, message: bytes | _Lost) -> None:
+        if ear is not self._ear:
+            return  # a socket this call has let go of
+        now = self._loop.time()
+        if self._stream is None:
+            self._early.append((now, message))  # the peer was faster than our own connect returned
+            return
+        self._outward.push((now, message), now)
+        due = self._outward.next_deadline()
+        if due is not None and due < self._armed:
+            self._wake()
+
+    def _hear_gateway(self, arrived_at: float, message: bytes | _Lost, now: float) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        if isinstance(message, _Lost):
+            self._link_lost(stream, message, now)
+            return
+        self._counts.messages += 1
+        asked = stream.side.receive(message)
+        if isinstance(asked, bytes):
+            self._counts.media += 1
+            if not stream.closing:  # nobody is on the line any more
+                self.line.queue(asked, now)
+            if self._tag_sent:
+                self._match_tags(asked, arrived_at)
+        elif isinstance(asked, Complaint):
+            self._complain(asked, now)
+        elif stream.closing:
+            pass
+        elif isinstance(asked, MarkRequested):
+            self.line.mark(asked.name, now)
+            self._return_marks(self.line.poll(now), now)
+        elif isinstance(asked, ClearRequested):
+            self._note(now, "clear")
+            self._return_marks(self.line.clear(now), now)
+
+    def _match_tags(self, audio: bytes, arrived_at: float) -> None:
+        for number in self.caller.tags.find(audio):
+            sent_at = self._tag_sent.pop(number, None)
+            if sent_at is not None:
+                self._latencies.append(arrived_at - sent_at)
+
+    def _complain(self, complaint: Complaint, now: float) -> None:
+        self._count_complaint(complaint.code, complaint.detail)
+        self._note(now, f"error {complaint.code}")
+        if complaint.reply is not None:
+            self._inward.push(complaint.reply, now)
+
+    def _count_complaint(self, code: str, detail: str) -> None:
+        self._counts.complaints[code] += 1
+        if len(self._counts.details) < _KEPT_DETAILS:
+            self._counts.details.append(f"{code}: {detail}")
+
+    def _link_lost(self, stream: _Stream, lost: _Lost, now: float) -> None:
+        self._stream_over(stream, lost.code, lost.reason, now)
+        if self._ending is not None:
+            self._finish(self._ending)
+            return
+        if stream.closing:
+            self._resume(stream.resume_at, now)
+            return
+        self._note(now, "gateway closed the stream")
+        url = self._next_stream() if self._next_stream is not None else None
+        if url is None or len(self._streams) >= MAX_STREAMS:
+            self._finish(EndedBy.GATEWAY)
+        else:
+            self._at(now + self._reattach_delay, lambda _: self._reconnect(url))
+
+    def _stream_over(self, stream: _Stream, code: int | None, reason: str, now: float) -> None:
+        stream.closed_at, stream.close_code, stream.reason = now, code, reason
+        if isinstance(stream.side, telnyx.SimulatedStream):
+            self._counts.tails += stream.side.tails
+        self._stream = self._ear = None
+        self._early.clear()
+        self.line.break_off(now)
+        self._inward.drop()
+        self._outward.drop()
+        self._disorder.next_stream()
+
+    # From the caller and the line
+
+    def _follow_caller(self, now: float) -> None:
+        for action in self.caller.poll(now):
+            if isinstance(action, bytes):
+                self._say(action, now)
+            elif isinstance(action, Pressed):
+                self._press(action, now)
+            else:
+                self._caller_hung_up(action)
+
+    def _say(self, payload: bytes, now: float) -> None:
+        stream = self._stream
+        if stream is None or stream.closing:
+            self._counts.unsent += 1
+            return
+        if stream.link.paused:
+            self._counts.unsent += 1
+            self._count_complaint(_INBOUND_CONGESTION, "the gateway does not read")
+            return
+        stream.chunk += 1
+        timestamp = (self.caller.frames - 1 - stream.first_frame) * 20
+        frame = stream.side.media(stream.chunk, timestamp, payload)
+        tag = self.caller.tags.number(payload)
+        if tag is not None:
+            self._counts.sent += 1
+            self._inward.push(_Tagged(tag, frame), now)
+            return
+        for message in [frame] if self._disorder.idle else self._disorder.push(stream.chunk, frame):
+            self._counts.sent += 1
+            self._inward.push(message, now)
+
+    def _press(self, pressed: Pressed, now: float) -> None:
+        stream = self._stream
+        if stream is None or stream.closing:
+            return
+        since = timedelta(seconds=pressed.at - self._began_at)
+        occurred_at = (self._epoch + since).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        self._inward.push(stream.side.digit(pressed.digit, occurred_at), now)
+
+    def _caller_hung_up(self, hung_up: HungUp) -> None:
+        self._hang_up(hung_up.at, EndedBy.CALLER)
+
+    def _return_marks(self, names: Sequence[str], now: float) -> None:
+        stream = self._stream
+        if not names or stream is None or stream.closing:
+            return
+        self._counts.lateness = max(self._counts.lateness, self._loop.time() - now)
+        for name in names:
+            self._inward.push(stream.side.mark(name), now)
+
+    def _put_on_wire(self, outgoing: bytes | _Tagged | _Close) -> None:
+        if self._stream is None:
+            return
+        link = self._stream.link
+        if isinstance(outgoing, _Close):
+            link.close(outgoing.code)
+        elif isinstance(outgoing, _Tagged):
+            self._tag_sent[outgoing.number] = self._loop.time()
+            link.send(outgoing.message)
+        else:
+            link.send(outgoing)
+
+    # Ends
+
+    def _hang_up(self, now: float, by: EndedBy) -> None:
+        """Stop the stream as the carrier does, then let the socket close."""
+        if self._ending is not None:
+            return
+        self._ending = by
+        self._note(now, "call over")
+        if self._stream is None:
+            self._finish(by)
+        elif not self._stream.closing:
+            self.line.break_off(now)
+            self._say_stop(self._stream, now)
+
+    def _say_stop(self, stream: _Stream, now: float) -> None:
+        """Say `stop` and close; cut the socket if the gateway does not answer in time."""
+        for message in self._disorder.flush():
+            self._counts.sent += 1
+            self._inward.push(message, now)
+        self._inward.push(stream.side.stop(), now)
+        self._inward.push(_Close(_CLOSE_CODES[self.carrier]), now)
+        stream.closing = True
+        self._at(
+            now + self._plan.inbound_delay + self._plan.outbound_delay + CLOSE_TIMEOUT, self._give_up(stream)
+        )
+
+    def _give_up(self, stream: _Stream) -> Callable[[float], None]:
+        def cut(now: float) -> None:
+            if self._stream is stream:
+                stream.link.abort()
+                self._link_lost(stream, _Lost(None, "the gateway did not close"), now)
+
+        return cut
+
+    def _finish(self, by: EndedBy) -> None:
+        if self._ended is None:
+            self._ended = by
+
+    # What goes wrong by plan
+
+    def _stall(self, stall: Stall, now: float) -> None:
+        until = now + stall.duration
+        self._note(now, f"{stall.direction.value} stalls")
+        if stall.direction is Direction.INBOUND:
+            self._inward.hold(until)
+            return
+        self._outward.hold(until)
+        if self._stream is not None:
+            _stop_reading(self._stream.link, lambda resume: self._at(until, lambda _: resume()))
+
+    def _drop(self, drop: Drop, now: float) -> None:
+        stream = self._stream
+        if stream is None or stream.closing:
+            return
+        self._note(now, "carrier drops the stream")
+        resume_at = None if drop.reconnect_after is None else now + drop.reconnect_after
+        if drop.graceful:
+            stream.resume_at = resume_at
+            self.line.break_off(now)
+            self._say_stop(stream, now)
+            return
+        stream.link.abort()
+        self._stream_over(stream, None, "dropped by the plan", now)
+        self._resume(resume_at, now)
+
+    def _resume(self, resume_at: float | None, now: float) -> None:
+        """Open the next stream of a call whose last one the carrier gave up."""
+        if resume_at is None:
+            self._finish(EndedBy.DROPPED)
+        else:
+            self._at(max(now, resume_at), lambda _: self._reconnect(self._url_after_drop()))
+
+    def _url_after_drop(self) -> str | None:
+        return self._url if self._next_stream is None else self._next_stream()
+
+    def _reconnect(self, url: str | None) -> None:
+        if self._ending is not None or self._ended is not None:
+            return
+        if url is None:
+            self._finish(EndedBy.DROPPED)
+        else:
+            self._refusal = ""
+            self._connect(url)
+
+    # The account
+
+    def _note(self, at: float, what: str) -> None:
+        self._notes.append(Note(at, what))
+
+    def _outcome(self, now: float) -> CallOutcome:
+        line, caller, counts = self.line, self.caller, self._counts
+        last = self._streams[-1] if self._streams else None
+        complaints = Counter(counts.complaints)
+        if line.discarded:
+            complaints["31931"] += 1
+        return CallOutcome(
+            carrier=self.carrier,
+            call_id=self.call_id,
+            ended_by=self._ended or EndedBy.LIMIT,
+            refusal=self._refusal,
+            began_at=self._began_at,
+            accepted_at=self._accepted_at,
+            started_at=self._started_at,
+            agent_heard_at=caller.ear.first_at,
+            ended_at=now,
+            close_code=last.close_code if last else None,
+            close_reason=last.reason if last else "",
+            streams=tuple(stream.record() for stream in self._streams),
+            frames_said=caller.frames,
+            frames_sent=counts.sent,
+            frames_lost=self._disorder.lost,
+            frames_reordered=self._disorder.reordered,
+            frames_unsent=counts.unsent,
+            messages_received=counts.messages,
+            media_received=counts.media,
+            received=line.received,
+            played=line.played(now),
+            dropped=line.dropped,
+            discarded=line.discarded,
+            underruns=line.underruns,
+            gaps=tuple(line.gaps),
+            tails=counts.tails,
+            marks_received=line.marks_received,
+            marks_played=line.marks_played,
+            marks_flushed=line.marks_flushed,
+            marks=tuple(line.marks),
+            mark_lateness=counts.lateness,
+            clears=tuple(line.clears),
+            breaks=tuple(line.breaks),
+            playouts=tuple(line.playouts()),
+            barge_ins=self._barge_ins(),
+            digits=caller.digits,
+            timeouts=caller.timeouts,
+            latency=EchoLatency.of(caller.tags.sent, self._latencies),
+            latencies=tuple(self._latencies),
+            complaints=complaints,
+            complaint_details=tuple(counts.details),
+            timeline=tuple(sorted([*self._notes, *caller.notes], key=lambda note: note.at)),
+            heard=self._heard(now),
+            heard_rate=self.outbound.rate,
+        )
+
+    def _barge_ins(self) -> tuple[BargeIn, ...]:
+        found = []
+        for at in self.caller.barge_ins:
+            clear = next((clear for clear in self.line.clears if clear.at >= at), None)
+            silent_at = None
+            if clear is not None and self._history:
+                silent_at = max(
+                    (h.at + self.outbound.duration(h.audio) for h in self.line.heard(clear.at)), default=None
+                )
+            found.append(BargeIn(at=at, clear_at=None if clear is None else clear.at, silent_at=silent_at))
+        return tuple(found)
+
+    def _heard(self, now: float) -> bytes:
+        if self._started_at is None or not self._history:
+            return b""
+        audio = self.line.recording(self._started_at, now)
+        encoding = self.outbound.encoding
+        return audio if encoding is Encoding.PCM16 else g711.decode(audio, encoding)
+
+
+def _stop_reading(link: object, later: Callable[[Callable[[], None]], None]) -> None:
+    """Leave the peer's bytes in the kernel where the link can; elsewhere they wait in the transit."""
+    if isinstance(link, PausableLink):
+        link.pause_reading()
+        later(link.resume_reading)
