@@ -7,6 +7,7 @@ and reported, never an exception; only a flood of it ends the stream. A stopped 
 from collections import deque
 from collections.abc import Mapping
 from enum import Enum, auto
+from typing import assert_never
 
 import msgspec
 from pybase64 import b64encode
@@ -29,8 +30,8 @@ from telephony.events import (
 )
 from telephony.frames import MAX_MESSAGE, UNNUMBERED, MediaLayout, learn
 
-# No healthy carrier breaks its protocol; one that changes a frame we do not need (20 ms audio is 500 in
-# this time) is rather dropped within a second than parsed and reported for the length of a call.
+# No healthy carrier breaks its protocol. A frame it changed under us may come now and then, and the call goes
+# on; a peer whose every frame is broken (20 ms audio: 500 in this window) is dropped after one second.
 FLOOD = 50
 FLOOD_WINDOW = 10.0
 # Distinct names of unknown events kept, and their length: a peer must not fill our memory with names.
@@ -146,6 +147,8 @@ class CarrierStream:
                 return self._count(event)
             case Connected() | DigitReceived() | MarkReached() | Malformed() | Flooded():
                 pass
+            case _:
+                assert_never(event)
         return event
 
     def _start(self, started: Started) -> None:
