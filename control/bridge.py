@@ -8,6 +8,7 @@ or us. A lost socket alone ends nothing: the carrier's may be replaced within th
 """
 
 from collections.abc import Sequence
+from enum import Enum, auto
 
 from control.agent_leg import AgentLeg
 from control.carrier_leg import CarrierLeg
@@ -28,6 +29,16 @@ from telephony.stream import UNSUPPORTED_FORMAT, CarrierStream
 _RESUMED = (
     "The conversation above is already in progress on this phone call. Go on with it; do not greet again."
 )
+
+
+class Deadline(Enum):
+    """What the bridge waits for, beyond what its machines wait for."""
+
+    MEDIA = auto()
+    GRACE = auto()
+    DURATION = auto()
+    GOODBYE = auto()
+    BARGE_IN = auto()
 
 
 class Bridge:
@@ -57,7 +68,7 @@ class Bridge:
         self.ws_unavailable = False
         self.wake_changed = True
 
-        self._deadlines: dict[str, float] = {}
+        self._deadlines: dict[Deadline, float] = {}
         self._greeted = False
         self._greeting_protected = False
         self._resuming = False
@@ -78,12 +89,12 @@ class Bridge:
             self.timeline.add(now, "stream.superseded", generation=self.carrier.generation)
         self.carrier.attach(stream)
         self._last_media = now
-        self._deadlines.pop("grace", None)
+        self._deadlines.pop(Deadline.GRACE, None)
         self.wake_changed = True
 
     def carrier_received(self, message: bytes, now: float) -> None:
         stream = self.carrier.stream
-        if stream is None or self.ended_reason is not None:
+        if stream is None or self.over():
             return
         scanned = stream.scan(message)
         if scanned is not None:
@@ -95,12 +106,12 @@ class Bridge:
 
     def carrier_lost(self, code: int | None, reason: str, now: float) -> None:
         """The media socket is gone, without a `stop`."""
-        if self.ended_reason is not None or self.carrier.stream is None:
+        if self.over() or self.carrier.stream is None:
             return
         self.timeline.add(now, "stream.lost", code=code, reason=reason, generation=self.carrier.generation)
         self.ws_unavailable = True
         self.carrier.lose(now)
-        self._deadlines["grace"] = now + self.policy.deadlines.close_grace
+        self._deadlines[Deadline.GRACE] = now + self.policy.deadlines.close_grace
         self.wake_changed = True
 
     def carrier_pressure(self, paused: bool, now: float) -> None:
@@ -145,7 +156,7 @@ class Bridge:
                 self.carrier_lost(1002, "flood of malformed frames", now)
             case carrier.Unrecognised(name):
                 if stream.unrecognised.get(name) == 1:
-                    self.timeline.add(now, "carrier.unrecognised", name=name)
+                    self.timeline.add(now, "carrier.unrecognised", message=name)
 
     def _stream_started(self, event: carrier.Started, now: float) -> None:
         first = self.started is None
@@ -160,11 +171,11 @@ class Bridge:
             inbound=str(event.inbound),
             outbound=str(self.carrier.playout.format),
         )
-        self._deadlines["media"] = now + self.policy.deadlines.media_watchdog
+        self._deadlines[Deadline.MEDIA] = now + self.policy.deadlines.media_watchdog
         if first:
             self.answered_at = now
             self.latency = LatencyTracker(now)
-            self._deadlines["duration"] = now + self.policy.deadlines.max_duration
+            self._deadlines[Deadline.DURATION] = now + self.policy.deadlines.max_duration
             self.timeline.add(now, "call.answered")
         self._join(now)
         self._send_due(now)
@@ -173,7 +184,7 @@ class Bridge:
 
     def agent_opened(self, session: RealtimeSession, now: float, wall: float) -> None:
         """A socket to the model is up; `wall` is unix time, which the session's expiry is told in."""
-        if self.ended_reason is not None:
+        if self.over():
             return
         self.agent = AgentLeg(session, self.outputs, uplink_frames=self.policy.uplink_frames)
         self._resuming = self._greeted
@@ -185,7 +196,7 @@ class Bridge:
 
     def agent_received(self, message: bytes, now: float) -> None:
         leg = self.agent
-        if leg is None or self.ended_reason is not None:
+        if leg is None or self.over():
             return
         scanned = leg.session.scan(message)
         if scanned is not None:
@@ -197,7 +208,7 @@ class Bridge:
 
     def agent_lost(self, code: int | None, reason: str, now: float, *, retry: bool = True) -> None:
         """The model's socket is gone or could not be opened; another is tried while the call lives."""
-        if self.ended_reason is not None:
+        if self.over():
             return
         if self.agent is not None:
             for event in self.agent.session.closed(code, reason, now):
@@ -307,7 +318,7 @@ class Bridge:
     def _tool_call(self, leg: AgentLeg, call_id: str, name: str, now: float) -> None:
         # The model waits for ever for an output that does not come, so an unknown tool is answered too.
         self.tools_called.append(name)
-        self.timeline.add(now, "tool.invoked", name=name, call_id=call_id)
+        self.timeline.add(now, "tool.invoked", tool=name, tool_call_id=call_id)
         leg.session.tool_result(call_id, f'{{"error": "no tool named {name} is configured"}}', now)
 
     def _fault(self, event: agent.AgentFault, now: float) -> None:
@@ -329,7 +340,7 @@ class Bridge:
         if not barge_in.ours:
             self._accept_barge_in(now)
         elif barge_in.enabled and not self._greeting_protected:
-            self._deadlines["barge_in"] = now + barge_in.min_speech
+            self._deadlines[Deadline.BARGE_IN] = now + barge_in.min_speech
             if barge_in.min_speech <= 0:
                 self._accept_barge_in(now)
         self.wake_changed = True
@@ -338,7 +349,7 @@ class Bridge:
         self.timeline.add(now, "speech.ended")
         contested = self.turns.floor is Floor.CONTESTED
         self.turns.handle(Speech.CALLER_STOPPED, now)
-        self._deadlines.pop("barge_in", None)
+        self._deadlines.pop(Deadline.BARGE_IN, None)
         if contested and self.turns.floor is Floor.AGENT:
             return  # too short to count, or not allowed to: the agent keeps the floor
         self.latency.caller_stopped(now, self.policy.vad_silence)
@@ -347,7 +358,7 @@ class Bridge:
 
     def _accept_barge_in(self, now: float) -> None:
         """Silence the agent, whatever of it is under way; each part only where it is."""
-        self._deadlines.pop("barge_in", None)
+        self._deadlines.pop(Deadline.BARGE_IN, None)
         if self._goodbye is not None:
             return
         if self.carrier.playout.speaking():
@@ -411,15 +422,19 @@ class Bridge:
 
     # --- the end
 
+    def over(self) -> bool:
+        """Whether the call has ended; nothing changes it any more."""
+        return self.ended_reason is not None
+
     def end(self, reason: str, now: float, *, after_playout: bool = True) -> None:
         """End the call for our own `reason`, once what is being said was heard."""
-        if self.ended_reason is not None:
+        if self.over():
             return
         if not after_playout or not self._saying():
             self._end(reason, now)
             return
         self._goodbye = reason
-        self._deadlines["goodbye"] = now + self.policy.deadlines.goodbye
+        self._deadlines[Deadline.GOODBYE] = now + self.policy.deadlines.goodbye
         self.wake_changed = True
 
     def _saying(self) -> bool:
@@ -431,7 +446,7 @@ class Bridge:
         return self._goodbye is not None and not self._saying()
 
     def _end(self, reason: str, now: float) -> None:
-        if self.ended_reason is not None:
+        if self.over():
             return
         self.ended_reason = reason
         self.ended_at = now
@@ -444,7 +459,7 @@ class Bridge:
 
     def next_deadline(self) -> float | None:
         """Return when `poll` next has something to do; None once the call has ended."""
-        if self.ended_reason is not None:
+        if self.over():
             return None
         candidates = [*self._deadlines.values(), *self._machine_deadlines()]
         return min(candidates, default=None)
@@ -460,11 +475,11 @@ class Bridge:
         return [deadline for deadline in machines if deadline is not None]
 
     def poll(self, now: float) -> None:
-        if self.ended_reason is not None:
+        if self.over():
             return
-        for name in [name for name, at in self._deadlines.items() if at <= now]:
-            self._deadline_passed(name, now)
-        if self.ended_reason is not None:
+        for deadline in [deadline for deadline, at in self._deadlines.items() if at <= now]:
+            self._deadline_passed(deadline, now)
+        if self.over():
             return
         if frames := self.carrier.reorder.poll(now):
             self._caller_audio(frames, now)
@@ -475,32 +490,32 @@ class Bridge:
                 self._agent_event(event, leg, now)
         self._settle(now)
 
-    def _deadline_passed(self, name: str, now: float) -> None:
-        match name:
-            case "media":
+    def _deadline_passed(self, deadline: Deadline, now: float) -> None:
+        match deadline:
+            case Deadline.MEDIA:
                 self._media_deadline(now)
-            case "grace":
+            case Deadline.GRACE:
                 self._end("error", now)
-            case "duration":
-                self._deadlines.pop(name)
+            case Deadline.DURATION:
+                del self._deadlines[deadline]
                 self.end("max-duration", now)
-            case "goodbye":
+            case Deadline.GOODBYE:
                 self._end(self._goodbye or "error", now)
-            case "barge_in":
+            case Deadline.BARGE_IN:
                 self._accept_barge_in(now)
 
     def _media_deadline(self, now: float) -> None:
         """The watchdog is moved here, not by every frame."""
         silent_until = self._last_media + self.policy.deadlines.media_watchdog
         if silent_until > now or self.carrier.stream is None:
-            self._deadlines["media"] = max(silent_until, now + 1.0)
+            self._deadlines[Deadline.MEDIA] = max(silent_until, now + 1.0)
             return
         self.timeline.add(now, "media.timeout")
         self._end("error", now)
 
     def _settle(self, now: float) -> None:
         """After anything but a plain frame: send what is due and owed, see whether something is over."""
-        if self.ended_reason is not None:
+        if self.over():
             return
         self._send_due(now)
         if self.agent is not None:

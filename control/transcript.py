@@ -7,8 +7,8 @@ done, and a failed one leaves its place empty without holding up the others.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from media.realtime.events import Role
 from media.realtime.configuration import HistoryItem
+from media.realtime.events import Role
 
 
 @dataclass(slots=True)

@@ -108,6 +108,11 @@ class CarrierStream:
         self._media = self._mark = (b"", b"")
         self._clear = b""
 
+    @property
+    def needs_silence_until_first_audio(self) -> bool:
+        """Whether the called network hears nothing at all until we send (see `CarrierWire`)."""
+        return self._wire.needs_silence_until_first_audio
+
     # --- In
 
     def scan(self, message: bytes) -> tuple[int, bytes] | None:

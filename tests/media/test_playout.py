@@ -409,7 +409,7 @@ def test_any_script_ends_with_heard_and_discarded_equal_to_written(
                 pair.send()
             case "wait":
                 pair.advance(amount)
-            case "clear":
+            case _:
                 written = pair.playout.written
                 cut, played = pair.clear()
                 checks.append((cut, played))

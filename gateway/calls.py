@@ -1,0 +1,153 @@
+"""The live calls of this process: sockets are taken in here, matched to calls, and calls are seen to their end."""
+
+import asyncio
+from dataclasses import dataclass
+from secrets import token_hex
+
+import structlog
+
+from control.policy import CallPolicy
+from gateway.call_runner import AgentProvider, CallRunner, CallServices
+from gateway.media_socket import MediaSocket
+from media.audio import AudioFormat
+from telephony.carrier import WIRES
+from telephony.events import Started
+from telephony.link import Link, LinkListener
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallDefaults:
+    """How a call is run that no request has configured otherwise."""
+
+    policy: CallPolicy
+    provider: AgentProvider
+    max_calls: int = 1000
+    start_timeout: float | None = None
+    """Seconds for the carrier's `start`; None takes the carrier's own."""
+    telnyx_outbound: AudioFormat | None = None
+    """What Telnyx was told to expect from us; None answers in the caller's encoding."""
+
+
+class OverCapacity(Exception):
+    """No room for another call."""
+
+
+@dataclass(slots=True)
+class CallCounts:
+    """Totals since the process began."""
+
+    accepted: int = 0
+    ended: int = 0
+    refused: int = 0
+    abandoned: int = 0
+    """Media sockets that never said `start`."""
+    failed: int = 0
+    """Calls whose task failed: a fault of ours, logged with its trace."""
+
+
+class Calls:
+    """Owns the task of every live call. Driven by accepted sockets; never decides when a call ends."""
+
+    def __init__(self, defaults: CallDefaults, services: CallServices) -> None:
+        self.counts = CallCounts()
+        self.draining = False
+        self.last_record: dict[str, object] | None = None
+        self._defaults = defaults
+        self._services = services
+        self._live: dict[str, CallRunner] = {}
+        self._by_carrier_call: dict[tuple[str, str], CallRunner] = {}
+        self._claimed: dict[str, tuple[str, str]] = {}
+        self._tasks: dict[asyncio.Task[None], CallRunner] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def live(self) -> list[CallRunner]:
+        return list(self._live.values())
+
+    def accept_stream(self, carrier: str, link: Link) -> LinkListener:
+        """Take in an upgraded media socket; its call begins, and its agent is connected, before it says `start`.
+
+        Raises:
+            OverCapacity: at the limit, or draining: the socket is to be closed.
+        """
+        if self.draining or len(self._live) >= self._defaults.max_calls:
+            self.counts.refused += 1
+            raise OverCapacity
+        call = self._begin(carrier)
+        timeout = self._defaults.start_timeout or WIRES[carrier].start_timeout
+        return MediaSocket(
+            carrier,
+            link,
+            claim=lambda started, link, backlog: self._claim(call, started, link, backlog),
+            abandoned=lambda reason: self._abandon(call, reason),
+            timeout=timeout,
+        )
+
+    def _begin(self, carrier: str) -> CallRunner:
+        defaults = self._defaults
+        call = CallRunner(
+            f"call_{token_hex(12)}",
+            carrier,
+            policy=defaults.policy,
+            provider=defaults.provider,
+            services=self._services,
+            outbound=defaults.telnyx_outbound if carrier == "telnyx" else None,
+        )
+        self._live[call.call_id] = call
+        self._idle.clear()
+        task = asyncio.get_running_loop().create_task(call.run(), name=call.call_id)
+        self._tasks[task] = call
+        task.add_done_callback(self._ended)
+        return call
+
+    def _claim(self, call: CallRunner, started: Started, link: Link, backlog: list[bytes]) -> LinkListener:
+        """The socket named its call: the one begun for it, or a live one whose stream comes back."""
+        key = (call.carrier, started.carrier_call_id)
+        known = self._by_carrier_call.get(key)
+        if known is not None:
+            call.discard()
+            return known.attach(link, backlog)
+        self._by_carrier_call[key] = call
+        self._claimed[call.call_id] = key
+        self.counts.accepted += 1
+        return call.attach(link, backlog)
+
+    def _abandon(self, call: CallRunner, reason: str) -> None:
+        self.counts.abandoned += 1
+        log.info("media socket abandoned", carrier=call.carrier, reason=reason)
+        call.discard()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        call = self._tasks.pop(task)
+        self._live.pop(call.call_id, None)
+        if (key := self._claimed.pop(call.call_id, None)) is not None:
+            del self._by_carrier_call[key]
+        self.counts.ended += 1
+        if call.record is not None:
+            self.last_record = call.record
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self.counts.failed += 1
+            log.error("call failed", call_id=call.call_id, exc_info=fault)
+        if not self._live:
+            self._idle.set()
+
+    async def drain(self, patience: float) -> None:
+        """Take no more calls; let those that live end by themselves, then end what is left, and wait for that."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(patience):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("drain is over", calls=len(self._live))
+            for call in self.live():
+                call.end("error")
+        await self._idle.wait()
+
+    async def idle(self) -> None:
+        """Wait until no call is live."""
+        await self._idle.wait()
