@@ -351,6 +351,10 @@ class Caller:
             yield piece if encoding is Encoding.PCM16 else g711.encode(piece, encoding)
 
 
+# Of a number of four bytes.
+_INVERTED = 0xFFFF_FFFF
+
+
 def _nothing(since: float, until: float) -> bytes:
     return b""
 
@@ -370,9 +374,9 @@ class EchoTags:
         self._rest = b""
 
     def frame(self) -> bytes:
-        number = self.sent.to_bytes(4)
+        number = self.sent
         self.sent += 1
-        return self._SIGNATURE + number + bytes(byte ^ 0xFF for byte in number) + self._fill
+        return self._SIGNATURE + number.to_bytes(4) + (number ^ _INVERTED).to_bytes(4) + self._fill
 
     def find(self, audio: bytes) -> list[int]:
         """Return the numbers of the tags that are complete with `audio`, the next piece of what came back."""
@@ -396,7 +400,5 @@ class EchoTags:
         return self._number(frame[len(self._SIGNATURE) : self._SIZE])
 
     def _number(self, field: bytes) -> int | None:
-        number, check = field[:4], field[4:]
-        if bytes(byte ^ 0xFF for byte in number) != check:
-            return None
-        return int.from_bytes(number)
+        number = int.from_bytes(field[:4])
+        return number if int.from_bytes(field[4:]) == number ^ _INVERTED else None

@@ -16,17 +16,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Protocol, runtime_checkable
-from uuid import UUID
 
 from media import g711
 from media.audio import AudioFormat, Encoding
-from telephony.caller import Caller, HungUp, Note, Pressed
+from telephony.caller import Caller, CallerAction, HungUp, Note, Pressed
 from telephony.impairments import Direction, Disorder, Drop, Impairments, Stall, Transit
-from telephony.line import ClearRequested, Complaint, GatewayMessage, Line, MarkRequested
+from telephony.line import ClearRequested, Complaint, Line, MarkRequested
 from telephony.link import Connector, Link, LinkRefused
 from telephony.outcome import BargeIn, CallOutcome, EchoLatency, EndedBy, StreamRecord
-from telephony.telnyx import simulator as telnyx
-from telephony.twilio import simulator as twilio
+from telephony.simulated_carrier import CarrierSide, SimulatedCarrier
 
 # How long a peer may take to answer a close before the carrier hangs up on the socket too.
 CLOSE_TIMEOUT = 2.0
@@ -34,24 +32,7 @@ CLOSE_TIMEOUT = 2.0
 MAX_STREAMS = 20
 # Measured on a live call: from the end of one Twilio stream to the next document's socket.
 REATTACH_DELAY = 0.730
-# Both carriers close without a reason of their own; Telnyx sends no status at all (RFC 6455: 1005).
-_CLOSE_CODES = {"twilio": 1000, "signalwire": 1000, "telnyx": 1005}
 _INBOUND_CONGESTION = "31930"
-
-
-class CarrierSide(Protocol):
-    """One media socket as its carrier speaks it (`telephony/<carrier>/simulator.py`)."""
-
-    stream_id: str
-    extra_fields: int
-
-    def connected(self, auth_token: str | None = None) -> bytes: ...
-    def start(self) -> bytes: ...
-    def media(self, chunk: int, timestamp_ms: int, payload: bytes) -> bytes: ...
-    def digit(self, digit: str, occurred_at: str) -> bytes: ...
-    def mark(self, name: str) -> bytes: ...
-    def stop(self) -> bytes: ...
-    def receive(self, message: bytes) -> GatewayMessage: ...
 
 
 @runtime_checkable
@@ -191,29 +172,29 @@ class SimulatedCall:
             epoch: the wall clock at the moment the call begins (`occurred_at` of Telnyx digits).
             ids: where identifiers come from; seeded ones make a call repeatable to the byte.
         """
-        if carrier not in _CLOSE_CODES:
-            raise ValueError(f"no simulator for carrier {carrier!r}")
-        self.carrier = carrier
         self.caller = caller
-        self.inbound = caller.format
         self.outbound = outbound or caller.format
-        capacity = telnyx.CAPACITY if carrier == "telnyx" else twilio.CAPACITY
-        self.line = Line(self.outbound, capacity=capacity, history=history)
-        self._ids = ids or Random()
-        self.call_id = call_id or self._identifier("CA", "v3:")
-        self._account_id = self._identifier("AC", "")
+        self._carrier = SimulatedCarrier(
+            carrier,
+            inbound=caller.format,
+            outbound=self.outbound,
+            parameters=dict(parameters or {}),
+            from_number=from_number,
+            to_number=to_number,
+            call_id=call_id,
+            drop_tails=drop_tails,
+            ids=ids,
+        )
+        self.line = Line(self.outbound, capacity=self._carrier.capacity, history=history)
         self._plan = impairments or Impairments()
         self._connector = connector
         self._url = url
-        self._parameters = dict(parameters or {})
-        self._numbers = from_number, to_number
         self._auth_token = auth_token
         self._headers = dict(headers or {})
         self._next_stream = next_stream
         self._reattach_delay = reattach_delay
         self._start_delay = start_delay
         self._limit = limit
-        self._drop_tails = drop_tails
         self._history = history
         self._epoch = epoch
 
@@ -234,8 +215,10 @@ class SimulatedCall:
         self._notes: list[Note] = []
         self._tag_sent: dict[int, float] = {}
         self._latencies: list[float] = []
-        self._waiter: asyncio.Future[None] | None = None
+        self._machines = (self._outward, self.line, caller, self._inward)
+        self._timer: asyncio.TimerHandle | None = None
         self._armed = float("inf")
+        self._acting = False
         self._began_at = 0.0
         self._accepted_at: float | None = None
         self._started_at: float | None = None
@@ -250,56 +233,71 @@ class SimulatedCall:
         self._loop = asyncio.get_running_loop()
         self._began_at = self._loop.time()
         self._at(self._began_at + self._limit, lambda now: self._hang_up(now, EndedBy.LIMIT))
+        self._over = self._loop.create_future()
         self._connect(self._url)
+        self._arm()
         try:
-            while self._ended is None:
-                await self._wait_for(self._next_deadline())
-                self._act(self._loop.time())
+            await self._over
         finally:
+            self._disarm()
             if self._connecting is not None:
                 self._connecting.cancel()
             if self._stream is not None:
                 self._stream.link.abort()
         return self._outcome(self._loop.time())
 
-    async def _wait_for(self, deadline: float | None) -> None:
-        if deadline is not None and deadline <= self._loop.time():
+    def _act(self) -> None:
+        """Let every machine do what is due, each at its own time; then wait for the next deadline."""
+        if self._acting or self._over.done():
             return
-        self._waiter = self._loop.create_future()
-        self._armed = float("inf") if deadline is None else deadline
-        timer = None if deadline is None else self._loop.call_at(deadline, self._wake)
+        self._acting = True
         try:
-            await self._waiter
+            self._catch_up(self._loop.time())
+        except BaseException as bug:
+            # Whoever awaits the run is to have it, not the timer or socket that happened to call.
+            self._over.set_exception(bug)
+            return
         finally:
-            if timer is not None:
-                timer.cancel()
-            self._waiter = None
+            self._acting = False
+        if self._ended is not None:
+            self._over.set_result(None)
+        else:
+            self._arm()
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _arm(self) -> None:
+        """Be called at the next deadline; a call that comes too early finds nothing to do."""
+        deadline = self._next_deadline()
+        if deadline < self._armed or self._timer is None:
+            self._disarm()
+            self._armed = deadline
+            self._timer = self._loop.call_at(deadline, self._timer_fired)
 
-    def _next_deadline(self) -> float | None:
-        if self._connecting is not None and self._connecting.done():
-            return self._loop.time()
-        deadlines = [
-            self._outward.next_deadline(),
-            self.line.next_deadline(),
-            self.caller.next_deadline(),
-            self._agenda[0][0] if self._agenda else None,
-            self._inward.next_deadline(),
-        ]
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _act(self, now: float) -> None:
-        """Let every machine do what was due by `now`, each at its own time."""
-        self._reap_connection()
-        while self._ended is None and (due := self._next_deadline()) is not None and due <= now:
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._act()
+
+    def _next_deadline(self) -> float:
+        """Return when something is due next; the limit of the call always is."""
+        due = self._agenda[0][0]
+        for machine in self._machines:
+            deadline = machine.next_deadline()
+            if deadline is not None and deadline < due:
+                due = deadline
+        return due
+
+    def _catch_up(self, now: float) -> None:
+        while self._ended is None and (due := self._next_deadline()) <= now:
             # What reaches the carrier at a moment counts before what the caller hears at it.
             for arrived_at, message in self._outward.pop(due):
                 self._hear_gateway(arrived_at, message, due)
             self._return_marks(self.line.poll(due), due)
-            self._follow_caller(due)
+            for action in self.caller.poll(due):
+                self._follow_caller(action, due)
             while self._agenda and self._agenda[0][0] <= due:
                 self._agenda.pop(0)[1](due)
             for outgoing in self._inward.pop(due):
@@ -313,13 +311,12 @@ class SimulatedCall:
 
     def _connect(self, url: str) -> None:
         self._connecting = asyncio.create_task(self._open(url))
-        self._connecting.add_done_callback(lambda _: self._wake())
+        self._connecting.add_done_callback(self._connected)
 
     async def _open(self, url: str) -> None:
         ear = _Ear(self)
         self._ear = ear
-        module = telnyx if self.carrier == "telnyx" else twilio
-        headers = {**module.upgrade_headers(url, self._auth_token), **self._headers}
+        headers = {**self._carrier.upgrade_headers(url, self._auth_token), **self._headers}
         try:
             link = await self._connector(url, ear, headers=headers)
         except LinkRefused as refusal:
@@ -329,14 +326,17 @@ class SimulatedCall:
         else:
             self._opened(url, link, self._loop.time())
 
-    def _reap_connection(self) -> None:
-        if self._connecting is None or not self._connecting.done():
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        if task is not self._connecting or task.cancelled() or self._over.done():
             return
-        self._connecting.result()  # what is not a refusal is a bug and ends the run
         self._connecting = None
+        if (bug := task.exception()) is not None:  # what is not a refusal
+            self._over.set_exception(bug)
+            return
         if self._stream is None and self._refusal:
             self._note(self._loop.time(), "stream refused")
             self._finish(self._ending or EndedBy.REFUSED)
+        self._act()
 
     def _opened(self, url: str, link: Link, now: float) -> None:
         if self._ended or self._ending:
@@ -344,7 +344,7 @@ class SimulatedCall:
             return
         if self._accepted_at is None:
             self._accepted_at = now
-        side = self._side()
+        side = self._carrier.open_stream()
         self._stream = _Stream(side=side, link=link, url=url, opened_at=now, position=self.line.received)
         self._streams.append(self._stream)
         self._note(now, "stream opened")
@@ -355,7 +355,7 @@ class SimulatedCall:
             self._start(now)
         early, self._early = self._early, []
         for at, message in early:
-            self._outward.push((at, message), at)
+            self._outward.push((at, message), now)
 
     def _start(self, now: float) -> None:
         stream = self._stream
@@ -372,38 +372,6 @@ class SimulatedCall:
             for drop in self._plan.drops:
                 self._at(now + drop.at, partial(self._drop, drop))
 
-    def _side(self) -> CarrierSide:
-        stream_id = self._identifier("MZ", "")
-        from_number, to_number = self._numbers
-        if self.carrier == "telnyx":
-            return telnyx.SimulatedStream(
-                call_id=self.call_id,
-                stream_id=stream_id,
-                account_id=self._account_id,
-                parameters=self._parameters,
-                from_number=from_number,
-                to_number=to_number,
-                inbound=self.inbound,
-                outbound=self.outbound,
-                drop_tails=self._drop_tails,
-            )
-        return twilio.SimulatedStream(
-            call_id=self.call_id,
-            stream_id=stream_id,
-            account_id=self._account_id,
-            parameters=self._parameters,
-            from_number=from_number,
-            to_number=to_number,
-            inbound=self.inbound,
-            outbound=self.outbound,
-        )
-
-    def _identifier(self, twilio_prefix: str, telnyx_prefix: str) -> str:
-        unique = UUID(int=self._ids.getrandbits(128), version=4)
-        if self.carrier == "twilio":
-            return twilio_prefix + unique.hex
-        return (telnyx_prefix if self.carrier == "telnyx" else "") + str(unique)
-
     # From the gateway
 
     def _arrived(self, ear: _Ear, message: bytes | _Lost) -> None:
@@ -414,9 +382,7 @@ class SimulatedCall:
             self._early.append((now, message))  # the peer was faster than our own connect returned
             return
         self._outward.push((now, message), now)
-        due = self._outward.next_deadline()
-        if due is not None and due < self._armed:
-            self._wake()
+        self._act()
 
     def _hear_gateway(self, arrived_at: float, message: bytes | _Lost, now: float) -> None:
         stream = self._stream
@@ -478,8 +444,7 @@ class SimulatedCall:
 
     def _stream_over(self, stream: _Stream, code: int | None, reason: str, now: float) -> None:
         stream.closed_at, stream.close_code, stream.reason = now, code, reason
-        if isinstance(stream.side, telnyx.SimulatedStream):
-            self._counts.tails += stream.side.tails
+        self._counts.tails += self._carrier.tails(stream.side)
         self._stream = self._ear = None
         self._early.clear()
         self.line.break_off(now)
@@ -489,14 +454,14 @@ class SimulatedCall:
 
     # From the caller and the line
 
-    def _follow_caller(self, now: float) -> None:
-        for action in self.caller.poll(now):
-            if isinstance(action, bytes):
+    def _follow_caller(self, action: CallerAction, now: float) -> None:
+        match action:
+            case bytes():
                 self._say(action, now)
-            elif isinstance(action, Pressed):
+            case Pressed():
                 self._press(action, now)
-            else:
-                self._caller_hung_up(action)
+            case HungUp(at):
+                self._hang_up(at, EndedBy.CALLER)
 
     def _say(self, payload: bytes, now: float) -> None:
         stream = self._stream
@@ -526,9 +491,6 @@ class SimulatedCall:
         since = timedelta(seconds=pressed.at - self._began_at)
         occurred_at = (self._epoch + since).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         self._inward.push(stream.side.digit(pressed.digit, occurred_at), now)
-
-    def _caller_hung_up(self, hung_up: HungUp) -> None:
-        self._hang_up(hung_up.at, EndedBy.CALLER)
 
     def _return_marks(self, names: Sequence[str], now: float) -> None:
         stream = self._stream
@@ -570,7 +532,7 @@ class SimulatedCall:
             self._counts.sent += 1
             self._inward.push(message, now)
         self._inward.push(stream.side.stop(), now)
-        self._inward.push(_Close(_CLOSE_CODES[self.carrier]), now)
+        self._inward.push(_Close(self._carrier.close_code), now)
         stream.closing = True
         self._at(
             now + self._plan.inbound_delay + self._plan.outbound_delay + CLOSE_TIMEOUT, self._give_up(stream)
@@ -646,8 +608,8 @@ class SimulatedCall:
         if line.discarded:
             complaints["31931"] += 1
         return CallOutcome(
-            carrier=self.carrier,
-            call_id=self.call_id,
+            carrier=self._carrier.name,
+            call_id=self._carrier.call_id,
             ended_by=self._ended or EndedBy.LIMIT,
             refusal=self._refusal,
             began_at=self._began_at,

@@ -1,5 +1,6 @@
 """Whole simulated calls over links in memory, against gateways of a few lines that speak the carriers' JSON."""
 
+import asyncio
 import json
 import math
 from array import array
@@ -15,7 +16,19 @@ from hypothesis import strategies as st
 
 from media.audio import PCMA_8K, PCMU_8K, AudioFormat, Encoding
 from media.g711 import decode, encode
-from telephony.caller import AwaitAgent, BargeIn, Caller, Echo, Edge, HangUp, Press, Speak, Step, Wait
+from telephony.caller import (
+    AwaitAgent,
+    BargeIn,
+    Caller,
+    CallerAction,
+    Echo,
+    Edge,
+    HangUp,
+    Press,
+    Speak,
+    Step,
+    Wait,
+)
 from telephony.impairments import Direction, Drop, Impairments, Stall
 from telephony.link import Connector, Link, LinkListener, LinkRefused
 from telephony.outcome import CallOutcome, EndedBy
@@ -461,9 +474,121 @@ def test_without_a_history_the_numbers_are_the_same(virtual: RunAsync) -> None:
     assert counted == replace(kept, heard=b"", marks=(), playouts=(), gaps=())
 
 
-def test_an_unknown_carrier_is_refused() -> None:
-    with pytest.raises(ValueError, match="no simulator"):
-        SimulatedCall("pigeon", MemoryNetwork(), URL, Caller([]))
+def test_a_link_that_can_leave_bytes_unread_is_paused_through_an_outbound_stall(virtual: RunAsync) -> None:
+    reading: list[tuple[str, float]] = []
+
+    class Pausable:
+        buffered = 0
+        paused = False
+
+        def __init__(self, listener: LinkListener) -> None:
+            self.listener = listener
+
+        def send(self, message: bytes) -> None: ...
+        def abort(self) -> None: ...
+        def close(self, code: int = 1000, reason: str = "") -> None:
+            self.listener.link_lost(code, reason)
+
+        def pause_reading(self) -> None:
+            reading.append(("paused", asyncio.get_running_loop().time()))
+
+        def resume_reading(self) -> None:
+            reading.append(("resumed", asyncio.get_running_loop().time()))
+
+    async def call() -> CallOutcome:
+        async def connect(url: str, listener: LinkListener, *, headers: object = None) -> Link:
+            return Pausable(listener)
+
+        plan = Impairments(stalls=(Stall(direction=Direction.OUTBOUND, at=0.25, duration=0.5),))
+        return await SimulatedCall(
+            "twilio", connect, URL, Caller([Wait(1.0), HangUp()]), impairments=plan
+        ).run()
+
+    virtual(call())
+    assert [what for what, _ in reading] == ["paused", "resumed"]
+    assert [at for _, at in reading] == pytest.approx([0.25, 0.75])
+
+
+def test_a_message_that_arrives_before_the_connect_returned_is_not_lost(virtual: RunAsync) -> None:
+    class Hasty:
+        buffered = 0
+        paused = False
+
+        def __init__(self, listener: LinkListener) -> None:
+            self.listener = listener
+
+        def send(self, message: bytes) -> None: ...
+        def abort(self) -> None: ...
+        def close(self, code: int = 1000, reason: str = "") -> None:
+            self.listener.link_lost(code, reason)
+
+    async def call() -> CallOutcome:
+        async def connect(url: str, listener: LinkListener, *, headers: object = None) -> Link:
+            listener.message_received(b'{"event":"mark","mark":{"name":"early"}}')
+            return Hasty(listener)
+
+        return await SimulatedCall("telnyx", connect, URL, Caller([Wait(0.1), HangUp()])).run()
+
+    assert virtual(call()).marks_played == 1
+
+
+def test_a_bug_in_a_connector_is_not_an_outcome(virtual: RunAsync) -> None:
+    async def connect(url: str, listener: LinkListener, *, headers: object = None) -> Link:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        virtual(SimulatedCall("twilio", connect, URL, Caller([])).run())
+
+
+def test_a_bug_in_the_callers_ear_reaches_whoever_awaits_the_call(virtual: RunAsync) -> None:
+    class Broken(Caller):
+        def poll(self, now: float) -> list[CallerAction]:
+            raise ZeroDivisionError
+
+    async def call() -> CallOutcome:
+        network = MemoryNetwork()
+        network.serve("wss://gateway", Gateway().accept)
+        return await SimulatedCall("twilio", network, URL, Broken([])).run()
+
+    with pytest.raises(ZeroDivisionError):
+        virtual(call())
+
+
+def test_a_caller_who_hangs_up_between_two_streams_ends_the_call(virtual: RunAsync) -> None:
+    plan = Impairments(drops=(Drop(at=0.5, reconnect_after=5.0),))
+    outcome = place(virtual, Gateway(), [Wait(1.0), HangUp()], impairments=plan)
+    assert outcome.ended_by is EndedBy.CALLER
+    assert outcome.ended_at == pytest.approx(1.02)
+    assert len(outcome.streams) == 1
+
+
+def test_a_second_stream_that_is_refused_ends_the_call(virtual: RunAsync) -> None:
+    gateway = Gateway()
+    outcome = place(
+        virtual,
+        gateway,
+        [Wait(9.0)],
+        impairments=Impairments(drops=(Drop(at=0.5, reconnect_after=0.5),)),
+        next_stream=lambda: "wss://elsewhere",
+    )
+    assert (outcome.ended_by, outcome.accepted) == (EndedBy.REFUSED, True)
+    assert outcome.ended_at == pytest.approx(1.0)
+
+
+def test_a_document_without_a_next_stream_ends_a_dropped_call(virtual: RunAsync) -> None:
+    plan = Impairments(drops=(Drop(at=0.5, reconnect_after=0.5),))
+    outcome = place(virtual, Gateway(), [Wait(9.0)], impairments=plan, next_stream=lambda: None)
+    assert outcome.ended_by is EndedBy.DROPPED
+
+
+def test_audio_beyond_what_twilio_holds_is_discarded_and_said(virtual: RunAsync) -> None:
+    def dump(socket: Socket) -> None:
+        for _ in range(11):
+            socket.play(PCMU_8K.silence(60 * 8_000))
+
+    outcome = place(virtual, Gateway(on_start(dump)), [Wait(1.0), HangUp()])
+    assert outcome.discarded == 60 * 8_000
+    assert outcome.complaints == {"31931": 1}
 
 
 plans = st.builds(
