@@ -63,6 +63,23 @@ BY_CLOSE = {
     4000: "beta_api_shape_disabled",
 }
 
+# Fatal faults another session, opened the same way, would meet again.
+FINAL = frozenset(
+    {
+        "account_deactivated",
+        "beta_api_shape_disabled",
+        "billing_hard_limit_reached",
+        "configuration_refused",
+        "format_refused",
+        "insufficient_quota",
+        "invalid_api_key",
+        "invalid_model",
+        "model_not_found",
+        "policy_violation",
+        "session_refused",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -83,9 +100,12 @@ def classify(code: str, message: str, kind: str = "") -> Verdict:
     return Verdict(code or kind or "unknown_error", BY_TYPE.get(kind, RECOVERABLE))
 
 
+def fatal_fault(code: str, message: str, event_id: str | None = None) -> AgentFault:
+    return AgentFault(code, message, FATAL, event_id, retry=code not in FINAL)
+
+
 def close_fault(code: int | None, reason: str) -> AgentFault:
     """Return the fault of a connection that ended without our asking."""
     if code is None:
-        return AgentFault("connection_lost", reason or "the connection broke", FATAL)
-    name = BY_CLOSE.get(code, f"closed_{code}")
-    return AgentFault(name, reason or f"closed with code {code}", FATAL)
+        return fatal_fault("connection_lost", reason or "the connection broke")
+    return fatal_fault(BY_CLOSE.get(code, f"closed_{code}"), reason or f"closed with code {code}")

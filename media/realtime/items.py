@@ -26,6 +26,7 @@ class Item:
         "response_id",
         "role",
         "settled",
+        "slow",
     )
 
     def __init__(self, item_id: str) -> None:
@@ -44,6 +45,8 @@ class Item:
         self.ended = False
         self.cut = False
         """Whether the server was told how much of it was heard."""
+        self.slow = 0
+        """Audio deltas that had to be read as JSON."""
         self.settled = False
         """Whether its final text was told."""
         self.parts: dict[int, str] = {}

@@ -101,6 +101,17 @@ def item_role(item: Fields) -> Role:
             return Role.AGENT
 
 
+def read_error(fields: Fields) -> Fields:
+    """Return the error of an `error` event; self-hosted servers write it as one text, or without nesting."""
+    error = fields.get("error")
+    if isinstance(error, dict):
+        return error
+    if isinstance(error, str):
+        return {"message": error}
+    # `type` and `event_id` are then the event's own.
+    return {key: fields[key] for key in ("code", "message", "param") if key in fields}
+
+
 def arguments_of(item: Fields) -> dict[str, object] | None:
     """Return a function call's arguments; None unless they are a JSON object."""
     try:

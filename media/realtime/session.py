@@ -50,7 +50,7 @@ from media.realtime.events import (
     Truncated,
     Unrecognised,
 )
-from media.realtime.faults import ACTIVE_RESPONSE, classify, close_fault
+from media.realtime.faults import ACTIVE_RESPONSE, classify, close_fault, fatal_fault
 from media.realtime.items import Item, ItemLedger
 from media.realtime.openai import Fields, ServerEvent, identifier, number, part, text
 from media.realtime.responses import Response, ResponseSequencer
@@ -72,6 +72,8 @@ CONFIGURE_TIMEOUT = 5.0  # a server answers session.update within a round trip; 
 EXPIRY_NOTICE = 300.0
 # As on the carrier's side: a broken peer, not a broken message.
 FLOOD, FLOOD_SECONDS = 50, 10.0
+# Deltas of one item from which a template is tried; a server that writes each one differently has none.
+LEARNING = 3
 # Unix seconds beyond which an `expires_at` is a mistake (milliseconds, usually).
 LATEST_EXPIRY = 1e11
 # Words of an error that make it an answer to our session.update where the server names no event.
@@ -425,7 +427,7 @@ class RealtimeSession:
 
     def _fail(self, code: str, message: str, event_id: str | None = None) -> list[AgentEvent]:
         self.close()
-        return [AgentFault(code, message, Severity.FATAL, event_id)]
+        return [fatal_fault(code, message, event_id)]
 
     def _on_malformed(self, why: str, now: float) -> list[AgentEvent]:
         self.malformed += 1
@@ -435,10 +437,9 @@ class RealtimeSession:
         return [AgentFault("malformed", why[:200], Severity.RECOVERABLE)]
 
     def _on_error(self, event: ServerEvent, now: float) -> list[AgentEvent]:
-        error = part(event.fields, "error") or event.fields
-        code, message = text(error, "code"), text(error, "message")
-        event_id = identifier(error, "event_id")
-        verdict = classify(code, message, text(part(event.fields, "error"), "type"))
+        error = openai.read_error(event.fields)
+        message, event_id = text(error, "message"), identifier(error, "event_id")
+        verdict = classify(text(error, "code"), message, text(error, "type"))
         if verdict.severity is Severity.FATAL:
             return self._fail(verdict.code, message, event_id or None)
         if self.state is SessionState.CONFIGURING and self._answers_configuration(error, event_id):
@@ -566,8 +567,10 @@ class RealtimeSession:
             return self._on_malformed(str(error), now)
         response_id, events = self._adopt(event.fields, now)
         item = self._agent_item(item_id, response_id)
-        self._template, self._speaking = learn(event, response_id, item_id), item
-        self._mute()
+        item.slow += 1
+        if item.slow <= LEARNING:
+            self._template, self._speaking = learn(event, response_id, item_id), item
+            self._mute()
         if item.cut or self._responses.is_cut(response_id):
             item.dropped = True
             self.dropped += len(audio)
