@@ -36,7 +36,7 @@ class StreamRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BargeIn:
+class BargedIn:
     """The caller spoke into the agent's audio."""
 
     at: float
@@ -125,7 +125,7 @@ class CallOutcome:
     clears: tuple[Cut, ...]
     breaks: tuple[Cut, ...]
     playouts: tuple[Playout, ...]
-    barge_ins: tuple[BargeIn, ...]
+    barge_ins: tuple[BargedIn, ...]
     digits: str
     timeouts: int
     latency: EchoLatency | None

@@ -23,7 +23,7 @@ from telephony.caller import Caller, CallerAction, HungUp, Note, Pressed
 from telephony.impairments import Direction, Disorder, Drop, Impairments, Stall, Transit
 from telephony.line import ClearRequested, Complaint, Line, MarkRequested
 from telephony.link import Connector, Link, LinkRefused
-from telephony.outcome import BargeIn, CallOutcome, EchoLatency, EndedBy, StreamRecord
+from telephony.outcome import BargedIn, CallOutcome, EchoLatency, EndedBy, StreamRecord
 from telephony.simulated_carrier import CarrierSide, SimulatedCarrier
 
 # How long a peer may take to answer a close before the carrier hangs up on the socket too.
@@ -654,7 +654,7 @@ class SimulatedCall:
             heard_rate=self.outbound.rate,
         )
 
-    def _barge_ins(self) -> tuple[BargeIn, ...]:
+    def _barge_ins(self) -> tuple[BargedIn, ...]:
         found = []
         for at in self.caller.barge_ins:
             clear = next((clear for clear in self.line.clears if clear.at >= at), None)
@@ -663,7 +663,7 @@ class SimulatedCall:
                 silent_at = max(
                     (h.at + self.outbound.duration(h.audio) for h in self.line.heard(clear.at)), default=None
                 )
-            found.append(BargeIn(at=at, clear_at=None if clear is None else clear.at, silent_at=silent_at))
+            found.append(BargedIn(at=at, clear_at=None if clear is None else clear.at, silent_at=silent_at))
         return tuple(found)
 
     def _heard(self, now: float) -> bytes:
