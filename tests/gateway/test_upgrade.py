@@ -61,7 +61,7 @@ def test_fragments_become_one_message_even_around_a_ping(each_loop: RunAsync) ->
         (frame(TEXT, b"\xc3", fin=False) + frame(CONTINUATION, b"("), 1007, "text is not UTF-8"),
         (frame(CONTINUATION, b"of nothing"), 1002, "a continuation of nothing"),
         (frame(TEXT, b"a", fin=False) + frame(TEXT, b"b"), 1002, "a message within a message"),
-        (frame(TEXT, b"a", bits=0x40), 1002, "reserved bits"),
+        (frame(TEXT, b"\xaaV\xca\x00", bits=0x40), 1002, "reserved bits"),
         (frame(TEXT, bytes(MAX_MESSAGE + 1)), 1009, "exceeding max allowed size"),
         (frame(TEXT, b"", fin=False) + frame(CONTINUATION, b"", fin=False) * 1100, 1009, "too big"),
         (
