@@ -6,8 +6,13 @@ from random import Random
 import pytest
 
 from media.audio import PCMU_8K
+from telephony.carrier import WIRES
+from telephony.events import Connected, DigitReceived, MarkReached, Started, Stopped
+from telephony.line import ClearRequested, MarkRequested
 from telephony.simulated_carrier import CARRIERS, SimulatedCarrier
+from telephony.stream import CarrierStream
 
+AUDIO = bytes(range(160))
 UUID4 = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
@@ -60,3 +65,21 @@ def test_each_carrier_shows_its_credentials_in_its_own_way() -> None:
 def test_an_unknown_carrier_is_refused() -> None:
     with pytest.raises(ValueError, match="no simulator"):
         a_carrier("pigeon")
+
+
+@pytest.mark.parametrize("name", CARRIERS)
+def test_the_gateways_stream_and_the_carriers_understand_each_other(name: str) -> None:
+    side, stream = a_carrier(name).open_stream(), CarrierStream(WIRES[name])
+    frames = [
+        side.connected(),
+        side.start(),
+        side.digit("5", "2026-01-01T00:00:00Z"),
+        side.mark("m"),
+        side.stop(),
+    ]
+    events = [event for frame in frames for event in stream.receive(frame, 0.0)]
+    assert [type(event) for event in events] == [Connected, Started, DigitReceived, MarkReached, Stopped]
+    assert side.receive(stream.media(AUDIO)) == AUDIO
+    assert side.receive(stream.mark("m")) == MarkRequested("m")
+    assert side.receive(stream.clear()) == ClearRequested()
+    assert side.extra_fields == 0
