@@ -1,6 +1,6 @@
 """Tells when somebody speaks, locally: WebRTC's voice activity detector with an onset and a hangover.
 
-The detector judges frames of 20 ms (about 4 us each at 8 kHz). One voiced frame is a click, one unvoiced frame the
+The detector judges frames of 20 ms (about 3 us each at 8 kHz). One voiced frame is a click, one unvoiced frame the
 gap inside a "t": speech is *on* after `onset` of voiced frames in a row, and began where they began; it is *off*
 after `hangover` of unvoiced ones, and ended where the voice did. Positions therefore lie in the past when they are
 reported, by `onset` and `hangover`.
