@@ -22,6 +22,7 @@ from media.realtime import events as agent
 from media.realtime.events import Role, Severity
 from media.realtime.session import RealtimeSession, SessionState
 from media.turns import Floor, Speech, TurnTracker
+from media.voiced import VoicedTime
 from telephony import events as carrier
 from telephony.stream import UNSUPPORTED_FORMAT, CarrierStream
 
@@ -31,6 +32,10 @@ _RESUMED = (
 )
 
 
+# Where the caller may not interrupt, this much of speech is still something to answer afterwards, in seconds.
+_UTTERANCE = 0.4
+
+
 class Deadline(Enum):
     """What the bridge waits for, beyond what its machines wait for."""
 
@@ -38,7 +43,6 @@ class Deadline(Enum):
     GRACE = auto()
     DURATION = auto()
     GOODBYE = auto()
-    BARGE_IN = auto()
 
 
 class Bridge:
@@ -71,6 +75,8 @@ class Bridge:
         self._deadlines: dict[Deadline, float] = {}
         self._greeted = False
         self._greeting_protected = False
+        self._in_question = False
+        self._voiced = VoicedTime()
         self._resuming = False
         self._answer_owed = False
         self._agent_losses = 0
@@ -126,6 +132,8 @@ class Bridge:
         self.carrier.take(frames, now)
         if self.agent is not None:
             self.agent.caller_audio(frames)
+        if self._in_question:
+            self._weigh_barge_in(frames, now)
 
     def _carrier_event(self, event: carrier.StreamEvent, stream: CarrierStream, now: float) -> None:
         match event:
@@ -336,29 +344,38 @@ class Bridge:
         self.timeline.add(now, "speech.started")
         self.latency.caller_started(now)
         self.turns.handle(Speech.CALLER_STARTED, now)
-        barge_in = self.policy.barge_in
-        if not barge_in.ours:
+        if not self.policy.barge_in.ours:
             self._accept_barge_in(now)
-        elif barge_in.enabled and not self._greeting_protected:
-            self._deadlines[Deadline.BARGE_IN] = now + barge_in.min_speech
-            if barge_in.min_speech <= 0:
-                self._accept_barge_in(now)
-        self.wake_changed = True
+            return
+        self._in_question = True
+        self._voiced.reset()
+        self._weigh_barge_in((), now)
 
     def _caller_stopped(self, leg: AgentLeg, now: float) -> None:
         self.timeline.add(now, "speech.ended")
         contested = self.turns.floor is Floor.CONTESTED
         self.turns.handle(Speech.CALLER_STOPPED, now)
-        self._deadlines.pop(Deadline.BARGE_IN, None)
-        if contested and self.turns.floor is Floor.AGENT:
-            return  # too short to count, or not allowed to: the agent keeps the floor
+        self._in_question = False
+        if contested and self.turns.floor is Floor.AGENT and self._voiced.seconds < _UTTERANCE:
+            return  # a cough: the agent keeps the floor, and owes nothing
         self.latency.caller_stopped(now, self.policy.vad_silence)
         if self.policy.barge_in.ours and self._goodbye is None:
             leg.session.request_response(now)
 
+    def _weigh_barge_in(self, frames: Sequence[bytes], now: float) -> None:
+        """Has the caller said enough since the model heard speech begin?"""
+        for frame in frames:
+            self._voiced.feed(frame, self.carrier.inbound.encoding)
+        barge_in = self.policy.barge_in
+        if not barge_in.enabled or self._greeting_protected:
+            return
+        if self._voiced.seconds >= barge_in.min_speech:
+            self._accept_barge_in(now)
+            self._settle(now)
+
     def _accept_barge_in(self, now: float) -> None:
         """Silence the agent, whatever of it is under way; each part only where it is."""
-        self._deadlines.pop(Deadline.BARGE_IN, None)
+        self._in_question = False
         if self._goodbye is not None:
             return
         if self.carrier.playout.speaking():
@@ -377,6 +394,7 @@ class Bridge:
         self.timeline.add(
             now,
             "barge_in",
+            position_ms=round(cut.heard * 1000 / rate),
             heard_ms=cuts[0].heard_ms if cuts else None,
             discarded_ms=round(cut.discarded * 1000 / rate),
             items=len(cuts),
@@ -501,8 +519,6 @@ class Bridge:
                 self.end("max-duration", now)
             case Deadline.GOODBYE:
                 self._end(self._goodbye or "error", now)
-            case Deadline.BARGE_IN:
-                self._accept_barge_in(now)
 
     def _media_deadline(self, now: float) -> None:
         """The watchdog is moved here, not by every frame."""

@@ -125,6 +125,7 @@ class CallRunner:
         self._wake_at: float | None = None
         self._recording: Recording | None = None
         self._discarded = False
+        self._failure: Exception | None = None
         self._trace: Trace | None = None
         if services.traces is not None:
             self._trace = Trace(services.traces / f"{call_id}.jsonl", self._trace_header(policy))
@@ -139,10 +140,12 @@ class CallRunner:
                 connecting = tasks.create_task(self._connect_agents())
                 await self.finished.wait()
                 connecting.cancel()
+            if self._failure is not None:
+                raise self._failure
         finally:
             self._release()
-        if not self._discarded:
-            await self._write_record()
+            if not self._discarded:
+                await self._write_record()
 
     async def _connect_agents(self) -> None:
         while True:
@@ -204,7 +207,10 @@ class CallRunner:
         now = self._now()
         if self._trace is not None:
             self._trace.message("carrier", message, now)
-        self.bridge.carrier_received(message, now)
+        try:
+            self.bridge.carrier_received(message, now)
+        except Exception as fault:  # ours, whatever it is: it ends this call, and is raised by `run`
+            self._fail(fault)
         self._flush(now)
 
     def carrier_pressure(self, paused: bool) -> None:
@@ -228,7 +234,10 @@ class CallRunner:
         now = self._now()
         if self._trace is not None:
             self._trace.message("agent", message, now)
-        self.bridge.agent_received(message, now)
+        try:
+            self.bridge.agent_received(message, now)
+        except Exception as fault:  # as above
+            self._fail(fault)
         self._flush(now)
 
     def agent_pressure(self, paused: bool) -> None:
@@ -260,13 +269,20 @@ class CallRunner:
         self._close_agent()
         self.finished.set()
 
-    def _wake(self) -> None:
+    def _wake(self, now: float) -> None:
         self._wake_at = None
-        now = self._now()
         if self._trace is not None:
             self._trace.event("poll", now)
-        self.bridge.poll(now)
+        try:
+            self.bridge.poll(now)
+        except Exception as fault:  # as above
+            self._fail(fault)
         self._flush(now)
+
+    def _fail(self, fault: Exception) -> None:
+        """A fault of ours in this call's machines costs this call, never another and never silently."""
+        self._failure = self._failure or fault
+        self.finished.set()
 
     # --- what the bridge wants
 
@@ -334,6 +350,9 @@ class CallRunner:
 
     def _release(self) -> None:
         """Whatever way the task ended, nothing of the call stays behind."""
+        if not self._discarded and not self.bridge.over():
+            self.bridge.end("error", self._now(), after_playout=False)
+            self._flush(self._now())
         self._services.ticker.cancel(self)
         self._close_agent()
         if self._carrier_link is not None and not self._discarded:

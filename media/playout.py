@@ -226,11 +226,14 @@ class PlayoutClock:
         return name
 
     def detach(self, now: float) -> None:
-        """The stream is gone: what was not heard goes back into the queue, for the next stream."""
+        """The stream is gone: what was not heard goes back into the queue, for the next stream.
+
+        The news is one way old, and nothing more was played since: the caller hears a little twice rather than miss it.
+        """
         if not self._attached:
             return
         self._attached = False
-        heard = self.heard(now)
+        heard = self.heard(now - self.round_trip)
         resume = heard - (heard - self._released) % self._frame
         self._release(resume)
         self._queue[:0] = self._unheard

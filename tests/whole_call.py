@@ -5,6 +5,7 @@ caller, the network and the agent is given; what it gets back is the carrier's o
 """
 
 import asyncio
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -32,6 +33,21 @@ MEDIA = "wss://gateway.test/media/"
 AGENT = "wss://agent.test/v1/realtime"
 
 
+class _Tap:
+    """Listens in on a link: keeps what is not audio."""
+
+    def __init__(self, listener: LinkListener, messages: list[bytes]) -> None:
+        self._listener = listener
+        self._messages = messages
+        self.pressure = listener.pressure
+        self.link_lost = listener.link_lost
+
+    def message_received(self, message: bytes) -> None:
+        if b"input_audio_buffer.append" not in message:
+            self._messages.append(message)
+        self._listener.message_received(message)
+
+
 class House:
     """Built inside a running loop; `call` places one call and waits for both its ends."""
 
@@ -51,6 +67,7 @@ class House:
         self.network = MemoryNetwork()
         self.agent = AgentServer(agent)
         self.agent_links: list[MemoryLink] = []
+        self.agent_messages: list[bytes] = []
         self.agent_delay = agent_delay
         policy = policy or CallPolicy()
         detection = TurnDetection(
@@ -93,7 +110,12 @@ class House:
     def _accept_agent(self, link: MemoryLink, dialled: Dialled) -> LinkListener:
         link.delay = self.agent_delay
         self.agent_links.append(link)
-        return self.agent.attach(link)
+        return _Tap(self.agent.attach(link), self.agent_messages)
+
+    def to_agent(self, kind: str) -> list[dict[str, Any]]:
+        """Return every event of one type that the model was sent, as it went over the wire."""
+        events = [json.loads(message) for message in self.agent_messages if kind.encode() in message]
+        return [event for event in events if event["type"] == kind]
 
     async def call(
         self,
