@@ -14,8 +14,8 @@ sample k lies at the time k / target of the input: the filter is centred, nothin
 **Measured** (`tests/media/test_resample.py`; frequencies as for 8 kHz, they scale with the slower of the two rates):
 passband +-0.12 dB to 3.4 kHz; every image and alias, from 4.0 kHz on, at least 63 dB down; at most 2.25 ms withheld
 (1.19 ms where the slower rate is 16 kHz, 0.75 ms at 24 kHz); up and down again, tones to 3.36 kHz keep 35 dB of
-signal to error, all of it ripple. A 20 ms frame costs 8.3 us 8k -> 24k and 8.9 us 24k -> 8k on a quiet core (9.3 and
-11.6 us with mu-law at the other end), up to twice that beside a busy hyperthread; single precision would save 0.7 us.
+signal to error, all of it ripple. A 20 ms frame costs 8.5 us 8k -> 24k and 8.8 us 24k -> 8k on a quiet core (9.6 and
+11.8 us with mu-law at the other end), up to twice that beside a busy hyperthread; single precision would save 0.7 us.
 """
 
 from functools import cache
@@ -69,7 +69,7 @@ _PRECISION = 2.0**20
 # Periods per row of the matrix product; divides a 20 ms frame of every pair. Measured best of 1..40: fewer
 # copy each input more often, more multiply by more zeros.
 _BLOCK = 10
-# Multiplications in one product. OpenBLAS shares a larger one (from 2^18) out to threads and waits for them on
+# Multiplications in one product. OpenBLAS shares one some times larger out to threads and waits for them on
 # cores that are busy with calls: half a second of audio at once then took 15 ms instead of 0.2.
 _SLAB = 2**17
 
