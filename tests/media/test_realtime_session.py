@@ -510,6 +510,13 @@ def test_an_item_heard_to_its_end_is_left_alone() -> None:
     assert barge_in(session, ItemCut("item_1", 200)) == []
 
 
+def test_an_item_heard_so_far_but_still_being_spoken_is_truncated_there() -> None:
+    session = ready()
+    begin(session, "resp_1", "item_1", ms=200)
+    (truncate,) = barge_in(session, ItemCut("item_1", 200))
+    assert truncate["audio_end_ms"] == 200
+
+
 def test_cancel_is_sent_only_where_the_server_did_not_cancel_by_itself() -> None:
     """Trap 6: cancelling after the server did can kill the next reply."""
     automatic, manual = ready(), ready(config(turns=MANUAL))
