@@ -102,15 +102,14 @@ def interleave(options: argparse.Namespace, cores: Cores, tell: Callable[[Trial]
 class Search:
     """Finds the highest load that three of three runs of one server carry cleanly."""
 
-    def __init__(self, kind: ServerKind, load: Load, cores: Cores, run: Callable[[Load], Trial]) -> None:
-        self._kind = kind
+    def __init__(self, load: Load, run: Callable[[Load], Trial]) -> None:
         self._load = load
         self._run = run
         self.trials: list[Trial] = []
         self.rig_bound = False
 
     def highest(self, most: int) -> int:
-        """Grow by a third until a load fails, then halve the gap down to 5 %; 0 if the first one fails."""
+        """Grow by a third until a load fails, then halve the gap down to 5 %; 0 if none passes."""
         good, bad, calls = 0, most + 1, self._load.calls
         for _ in range(CANDIDATES):
             if self._passes(calls):
@@ -120,7 +119,7 @@ class Search:
             if self.rig_bound or bad - good <= max(5, good // 20):
                 break
             calls = min(good * 4 // 3, most) if bad > most else (good + bad) // 2
-            if calls == good or good == 0:
+            if calls == good:
                 break
         return good
 
@@ -153,7 +152,7 @@ def search(
             tell(done)
             return done
 
-        finder = Search(kind, load_of(options, options.calls[0]), cores, run)
+        finder = Search(load_of(options, options.calls[0]), run)
         highest = finder.highest(options.most)
         trials += finder.trials
         rule = f"{RUNS_PER_CANDIDATE} of {RUNS_PER_CANDIDATE} runs without a fault, added p99 < {CLEAN_P99_MS:g} ms"

@@ -1,29 +1,28 @@
 """The rig against the raw relay: nothing is lost, nothing is invented, and every fault has a counter."""
 
 import shutil
+from collections import defaultdict
 
 import pytest
 
 from benchmarks import trial
+from benchmarks.run import Search
 from benchmarks.server import RELAY
 from benchmarks.trial import Load, Profile, Trial
 
-pytestmark = [
-    pytest.mark.sockets,
-    pytest.mark.skipif(
-        not any(map(shutil.which, ("cc", "gcc", "clang"))),
-        reason="the rig is a C program and there is no compiler",
-    ),
-]
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("cc", "gcc", "clang"))),
+    reason="the rig is a C program and there is no compiler",
+)
 
 CALLS = 3
 
 
-def measured(profile: Profile, seconds: float) -> Trial:
-    load = Load(
+def load_of(profile: Profile, calls: int, seconds: float) -> Load:
+    return Load(
         profile=profile,
         format="pcmu",
-        calls=CALLS,
+        calls=calls,
         seconds=seconds,
         warmup=0.5,
         ramp=50,
@@ -31,9 +30,40 @@ def measured(profile: Profile, seconds: float) -> Trial:
         seed=1,
         path="/media/twilio/bench",
     )
+
+
+def measured(profile: Profile, seconds: float) -> Trial:
+    load = load_of(profile, CALLS, seconds)
     return trial.run(RELAY, load, trial.choose_cores(), patience=0, quiet=True)
 
 
+def run_of_a_server_that_carries(most: int, load: Load) -> Trial:
+    report = defaultdict[str, object](int, connected=load.calls, latency_ms={"p99": 1.0})
+    report["lost"] = max(0, load.calls - most)
+    return Trial(
+        server="imagined",
+        load=load,
+        cpu_ms_per_call_second=1,
+        server_load=0.5,
+        rss_idle=0,
+        rss_loaded=0,
+        others_load=0,
+        report=report,
+    )
+
+
+@pytest.mark.parametrize("limit", [40, 99, 100, 137, 480, 1000])
+def test_the_search_ends_within_five_percent_below_the_limit(limit: int) -> None:
+    search = Search(load_of("echo", 100, 1), lambda load: run_of_a_server_that_carries(limit, load))
+
+    found = search.highest(600)
+
+    reachable = min(limit, 600)
+    assert reachable - max(5, reachable / 20) - 1 <= found <= reachable
+
+
+@pytest.mark.sockets
+@needs_compiler
 def test_every_frame_of_the_echo_profile_comes_back_once_and_to_its_own_call() -> None:
     figures = measured("echo", 2)
 
@@ -46,6 +76,8 @@ def test_every_frame_of_the_echo_profile_comes_back_once_and_to_its_own_call() -
     assert 0 < figures.rig_load < 1
 
 
+@pytest.mark.sockets
+@needs_compiler
 def test_a_conversation_is_heard_answered_barged_in_and_cleared() -> None:
     figures = measured("conversation", 6)
 
