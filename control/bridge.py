@@ -221,11 +221,16 @@ class Bridge:
         if self.agent is not None:
             for event in self.agent.session.closed(code, reason, now):
                 if isinstance(event, agent.AgentFault):
-                    self._fault(event, now)
-            self._answer_owed = self._answer_owed or self.turns.floor is Floor.WAITING
-            self._drop_agent()
-        self.ws_unavailable = True
+                    self._note_fault(event, now)
+                    retry = retry and event.retry
+        self._replace_agent(code, reason, now, retry=retry)
+
+    def _replace_agent(self, code: int | None, reason: str, now: float, *, retry: bool) -> None:
         self.timeline.add(now, "agent.lost", code=code, reason=reason)
+        self.ws_unavailable = True
+        # Whoever was waiting for an answer still is.
+        self._answer_owed = self._answer_owed or self.turns.floor is Floor.WAITING
+        self._drop_agent()
         retries = self.policy.deadlines.agent_retries
         if not retry or self._agent_losses >= len(retries):
             self._end("error", now)
@@ -330,13 +335,15 @@ class Bridge:
         leg.session.tool_result(call_id, f'{{"error": "no tool named {name} is configured"}}', now)
 
     def _fault(self, event: agent.AgentFault, now: float) -> None:
+        self._note_fault(event, now)
+        if event.severity is Severity.FATAL:
+            self.outputs.actions.append(CloseAgent())
+            self._replace_agent(None, event.code, now, retry=event.retry)
+
+    def _note_fault(self, event: agent.AgentFault, now: float) -> None:
         self.timeline.add(
             now, "agent.error", code=event.code, message=event.message, severity=event.severity.value
         )
-        if event.severity is Severity.FATAL and self.agent is not None:
-            self.outputs.actions.append(CloseAgent())
-            self._drop_agent()
-            self.agent_lost(None, event.code, now, retry=event.retry)
 
     # --- turns and barge-in
 

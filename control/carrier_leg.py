@@ -7,6 +7,7 @@ the recording. The recording's clock is the caller's media time; a run of agent 
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from control.outputs import Outputs
 from media.audio import PCMU_8K, AudioFormat
@@ -19,6 +20,15 @@ from telephony.stream import CarrierStream
 _RECORD_EVERY = 1.0
 # Audio whose echo is outstanding holds the recording back no longer than this (see media.playout.MARK_OVERDUE).
 _RECORD_HOLD = 10.0
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run of playout, and where it is in the caller's media time (samples)."""
+
+    start: int
+    left_at: int
+    heard_from: int | None = None
 
 
 class CarrierLeg:
@@ -39,7 +49,7 @@ class CarrierLeg:
         self.caller_samples = 0
         self._last_media = 0.0
         self._settle_at = 0
-        self._runs: deque[tuple[int, int]] = deque()
+        self._runs: deque[_Run] = deque()
         self._runs_seen = 0
 
     # --- the stream's life
@@ -76,7 +86,7 @@ class CarrierLeg:
         self.started = False
         self.playout.detach(now)
         self._record_heard()
-        while self._runs and self._runs[-1][0] >= self.playout.sent:
+        while self._runs and self._runs[-1].start >= self.playout.sent:
             self._runs.pop()
 
     # --- inbound
@@ -105,7 +115,7 @@ class CarrierLeg:
             return False
         if playout.runs != self._runs_seen:
             self._runs_seen = playout.runs
-            self._runs.append((playout.run_start, self._media_time(now) + self._samples(playout.round_trip)))
+            self._runs.append(_Run(playout.run_start, self._media_time(now)))
         carrier = self._outputs.carrier
         audio = False
         for item in due:
@@ -151,14 +161,17 @@ class CarrierLeg:
 
     def _place(self, position: int, length: int) -> tuple[int, int]:
         """Return where the sample at `position` belongs, and how many of `length` follow it there."""
-        while len(self._runs) > 1 and self._runs[1][0] <= position:
+        while len(self._runs) > 1 and self._runs[1].start <= position:
             self._runs.popleft()
         if not self._runs:
             return self.caller_samples, length
-        start, at = self._runs[0]
+        run = self._runs[0]
+        if run.heard_from is None:
+            # Only now: when the call's first run left, no round trip had been measured.
+            run.heard_from = run.left_at + self._samples(self.playout.round_trip)
         if len(self._runs) > 1:
-            length = min(length, self._runs[1][0] - position)
-        return at + position - start, length
+            length = min(length, self._runs[1].start - position)
+        return run.heard_from + position - run.start, length
 
     def _settle(self) -> None:
         self._settle_at = self.caller_samples + self._samples(_RECORD_EVERY)

@@ -13,8 +13,13 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 import uvloop
+from hypothesis import settings
 
 from tests.virtual_time import raise_strays, run_virtual
+
+# An example that takes long here says something about this machine, not about the code.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 T = TypeVar("T")
 

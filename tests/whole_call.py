@@ -7,6 +7,7 @@ caller, the network and the agent is given; what it gets back is the carrier's o
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -110,7 +111,15 @@ class House:
     def _accept_agent(self, link: MemoryLink, dialled: Dialled) -> LinkListener:
         link.delay = self.agent_delay
         self.agent_links.append(link)
-        return _Tap(self.agent.attach(link), self.agent_messages)
+        unread = ExitStack()
+
+        def pause_reading(paused: bool) -> None:
+            if paused:
+                unread.enter_context(link.not_reading())
+            else:
+                unread.close()
+
+        return _Tap(self.agent.attach(link, pause_reading=pause_reading), self.agent_messages)
 
     def to_agent(self, kind: str) -> list[dict[str, Any]]:
         """Return every event of one type that the model was sent, as it went over the wire."""
@@ -124,7 +133,7 @@ class House:
         carrier: str = "twilio",
         caller: AudioFormat = PCMU_8K,
         impairments: Impairments | None = None,
-        **options: Any,  # noqa: ANN401  # handed on to SimulatedCall
+        **options: Any,  # handed on to SimulatedCall
     ) -> CallOutcome:
         """Place one call, wait for the carrier's end of it and then for the gateway's."""
         simulated = SimulatedCall(

@@ -128,7 +128,7 @@ class Scene:
         agent: str,
         steps: Sequence[Step],
         network: Impairments,
-        **options: Any,  # noqa: ANN401  # handed on to House and SimulatedCall
+        **options: Any,  # handed on to House and SimulatedCall
     ) -> None:
         self.network = network
         carrier = options.pop("carrier", "twilio")
@@ -176,7 +176,7 @@ def test_a_model_that_finished_generating_long_before(
     virtual: RunAsync, tmp_path: Path, sounds: Path, network: Impairments
 ) -> None:
     """Lesson 2: fifteen seconds arrive in one and a half, the caller barges in at four."""
-    steps = [Speak(SPEECH), SpeakInto(4.0, SPEECH), Wait(4.0), HangUp()]
+    steps: list[Step] = [Speak(SPEECH), SpeakInto(4.0, SPEECH), Wait(4.0), HangUp()]
     scene = Scene(virtual, tmp_path, sounds, BURST, steps, network)
     scene.assert_nothing_refused()
     scene.assert_silenced_in_time()
@@ -190,7 +190,7 @@ def test_a_model_that_finished_generating_long_before(
 def test_a_model_that_is_still_generating(
     virtual: RunAsync, tmp_path: Path, sounds: Path, network: Impairments
 ) -> None:
-    steps = [Speak(SPEECH), SpeakInto(3.0, SPEECH), Wait(4.0), HangUp()]
+    steps: list[Step] = [Speak(SPEECH), SpeakInto(3.0, SPEECH), Wait(4.0), HangUp()]
     scene = Scene(virtual, tmp_path, sounds, REALTIME, steps, network)
     scene.assert_nothing_refused()
     scene.assert_silenced_in_time()
@@ -202,7 +202,7 @@ def test_several_items_are_queued(
     virtual: RunAsync, tmp_path: Path, sounds: Path, network: Impairments
 ) -> None:
     """The one being heard is truncated, the one that never started is deleted, the one heard is left alone."""
-    steps = [Speak(SPEECH), SpeakInto(5.0, SPEECH), Wait(4.0), HangUp()]
+    steps: list[Step] = [Speak(SPEECH), SpeakInto(5.0, SPEECH), Wait(4.0), HangUp()]
     scene = Scene(virtual, tmp_path, sounds, THREE_ITEMS, steps, network)
     scene.assert_nothing_refused()
     scene.assert_silenced_in_time()
@@ -217,7 +217,7 @@ def test_a_barge_in_before_the_first_mark(
     virtual: RunAsync, tmp_path: Path, sounds: Path, network: Impairments
 ) -> None:
     """The playhead is known from the clock alone: no mark of this run has come back."""
-    steps = [Speak(SPEECH), SpeakInto(0.02, SPEECH), Wait(4.0), HangUp()]
+    steps: list[Step] = [Speak(SPEECH), SpeakInto(0.02, SPEECH), Wait(4.0), HangUp()]
     scene = Scene(
         virtual,
         tmp_path,
@@ -238,7 +238,7 @@ def test_marks_returned_by_the_clear_are_not_taken_for_playback(
     virtual: RunAsync, tmp_path: Path, sounds: Path, network: Impairments
 ) -> None:
     """Trap 23: the clear gives all pending marks back; a second barge-in would be told of audio never heard."""
-    steps = [Speak(SPEECH), SpeakInto(3.9, SPEECH), SpeakInto(1.0, SPEECH), Wait(3.0), HangUp()]
+    steps: list[Step] = [Speak(SPEECH), SpeakInto(3.9, SPEECH), SpeakInto(1.0, SPEECH), Wait(3.0), HangUp()]
     scene = Scene(virtual, tmp_path, sounds, BURST, steps, network)
     scene.assert_nothing_refused()
     assert scene.outcome.marks_flushed > 0
@@ -251,7 +251,14 @@ def test_two_barge_ins_within_300_ms(
     virtual: RunAsync, tmp_path: Path, sounds: Path, network: Impairments
 ) -> None:
     quick = {"turn_detection": TurnDetection(silence_duration_ms=100)}
-    steps = [Speak(SPEECH), SpeakInto(3.0, tone("8", 0.09)), Wait(0.16), Speak(SPEECH), Wait(4.0), HangUp()]
+    steps: list[Step] = [
+        Speak(SPEECH),
+        SpeakInto(3.0, tone("8", 0.09)),
+        Wait(0.16),
+        Speak(SPEECH),
+        Wait(4.0),
+        HangUp(),
+    ]
     agent = script("story", more=", pace: 10", answer_delay=0)
     scene = Scene(virtual, tmp_path, sounds, agent, steps, network, session=quick)
     scene.assert_nothing_refused()
@@ -273,7 +280,7 @@ def test_the_stream_was_replaced_in_mid_item(
         outbound_jitter=network.outbound_jitter,
         drops=(Drop(at=4.5, reconnect_after=0.7),),
     )
-    steps = [Speak(SPEECH), AwaitAgent(Edge.START), Wait(5.0), Speak(SPEECH), Wait(4.0), HangUp()]
+    steps: list[Step] = [Speak(SPEECH), AwaitAgent(Edge.START), Wait(5.0), Speak(SPEECH), Wait(4.0), HangUp()]
     scene = Scene(virtual, tmp_path, sounds, BURST, steps, plan, carrier=carrier)
     scene.assert_nothing_refused()
     assert scene.house.record["media"]["stream_generations"] == 2
@@ -285,7 +292,7 @@ def test_the_stream_was_replaced_in_mid_item(
 def test_late_deltas_of_the_cut_response_are_never_played(
     virtual: RunAsync, tmp_path: Path, sounds: Path, network: Impairments
 ) -> None:
-    steps = [Speak(SPEECH), SpeakInto(2.0, SPEECH), Wait(0.4)]
+    steps: list[Step] = [Speak(SPEECH), SpeakInto(2.0, SPEECH), Wait(0.4)]
     scene = Scene(virtual, tmp_path, sounds, LATE_DELTAS, [*steps, HangUp()], network)
     scene.assert_nothing_refused()
     scene.assert_silenced_in_time()
@@ -301,7 +308,7 @@ def test_the_gateway_decides_after_enough_speech(
     """With `min_speech` the model neither interrupts nor responds by itself: we cancel, and we ask."""
     policy = CallPolicy(barge_in=BargeIn(min_speech=0.4))
     cough = tone("8", 0.12)
-    steps = [Speak(SPEECH), SpeakInto(2.0, cough), Wait(1.5), Speak(SPEECH), Wait(4.0), HangUp()]
+    steps: list[Step] = [Speak(SPEECH), SpeakInto(2.0, cough), Wait(1.5), Speak(SPEECH), Wait(4.0), HangUp()]
     scene = Scene(virtual, tmp_path, sounds, REALTIME, steps, network, policy=policy)
     scene.assert_nothing_refused()
     assert len(scene.outcome.clears) == 1
@@ -316,7 +323,7 @@ def test_a_protected_greeting_is_heard_to_its_end(virtual: RunAsync, tmp_path: P
         "greeting: {say: Hi., audio: {file: greeting.wav}}\nturns: [{say: Yes., audio: {file: goodbye.wav}}]"
     )
     policy = CallPolicy(greeting="Greet the caller.", barge_in=BargeIn(protect_greeting=True))
-    steps = [SpeakInto(0.5, SPEECH), AwaitAgent(Edge.END), Wait(3.0), HangUp()]
+    steps: list[Step] = [SpeakInto(0.5, SPEECH), AwaitAgent(Edge.END), Wait(3.0), HangUp()]
     scene = Scene(virtual, tmp_path, sounds, agent, steps, delays(0.040), policy=policy)
     scene.assert_nothing_refused()
     assert scene.outcome.clears == ()
@@ -327,7 +334,7 @@ def test_barge_in_switched_off_lets_the_agent_finish_and_then_answers(
     virtual: RunAsync, tmp_path: Path, sounds: Path
 ) -> None:
     policy = CallPolicy(barge_in=BargeIn(enabled=False))
-    steps = [Speak(SPEECH), SpeakInto(2.0, SPEECH), Wait(18.0), HangUp()]
+    steps: list[Step] = [Speak(SPEECH), SpeakInto(2.0, SPEECH), Wait(18.0), HangUp()]
     scene = Scene(virtual, tmp_path, sounds, BURST, steps, delays(0.040), policy=policy)
     scene.assert_nothing_refused()
     assert scene.outcome.clears == ()
