@@ -1,0 +1,287 @@
+"""What the gateway is told by its environment, a `.env` file and a TOML file, typed, each default with its reason.
+
+Later ones give way to earlier ones: arguments, `OFFHOOK_*` variables, `.env` in the working directory, the TOML
+file (`OFFHOOK_CONFIG`, else `offhook.toml` in the working directory if there is one), defaults. In TOML a table
+is a prefix: `[realtime] url = "..."` is `realtime_url`. Secrets are never printed. `gateway.findings` explains.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gateway.media_auth import shared_secret
+
+PREFIX = "OFFHOOK_"
+CONFIG = f"{PREFIX}CONFIG"
+DEFAULT_CONFIG = Path("offhook.toml")
+
+
+class ConfigUnreadable(Exception):
+    """The TOML file is missing or is no TOML; the message says which and where."""
+
+
+def _web_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("is an http or https URL without a query")
+    return url.rstrip("/")
+
+
+def _websocket_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise ValueError("is a websocket URL: ws://... or wss://...")
+    return url
+
+
+def _media_auth(mode: SecretStr) -> SecretStr:
+    shared_secret(mode.get_secret_value())
+    return mode
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Format = Literal["auto", "pcmu", "pcma", "pcm16"]
+
+
+class Settings(BaseSettings):
+    """The gateway's settings. Read once, when the process starts; never changed."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,  # it may be a secret
+    )
+
+    # Where we are.
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on. Loopback, until you say otherwise."
+    )
+    port: Port = Field(
+        default=8080, description="The one public port: media, webhooks, health. 0 takes any free one."
+    )
+    public_url: Annotated[str, AfterValidator(_web_url)] | None = Field(
+        default=None,
+        description="How carriers reach us, https://... Signatures and TwiML use it and never what a proxy says.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Address of the metrics port; figures are not public."
+    )
+    metrics_port: Port | None = Field(
+        default=None, description="Port of /metrics for Prometheus. Off by default."
+    )
+    data_dir: Path = Field(
+        default=Path("offhook-data"), description="Folder of records, recordings and traces; made if missing."
+    )
+    max_calls: int = Field(
+        default=250,
+        ge=1,
+        description="Calls at a time; more are refused. What one core holds with everything on.",
+    )
+
+    # Who is let in.
+    media_auth: Annotated[SecretStr, AfterValidator(_media_auth)] = Field(
+        default=SecretStr("tokens"),
+        description="Who may open a media socket: `tokens` minted by us; `shared:<secret>` also lets "
+        "/media/{carrier}/<secret> in from anywhere; `none` anyone on this machine.",
+    )
+    twilio_auth_token: SecretStr | None = Field(
+        default=None, description="Twilio's account auth token; checks the signature of its media upgrades."
+    )
+    telnyx_outbound_codec: Literal["auto", "pcmu", "pcma"] = Field(
+        default="auto",
+        description="What Telnyx was told to expect of us; `auto` answers in the caller's codec.",
+    )
+
+    # The speech model.
+    realtime_url: Annotated[str, AfterValidator(_websocket_url)] = Field(
+        default="ws://127.0.0.1:8090/v1/realtime",
+        description="Full websocket URL of any server of the OpenAI Realtime wire, such as "
+        "wss://api.openai.com/v1/realtime; `?model=` is added if absent. The default is `offhook agent`.",
+    )
+    realtime_api_key: SecretStr | None = Field(default=None, description="The key that server wants.")
+    realtime_dialect: Literal[
+        "openai", "beta", "azure", "xai", "speaches", "hf", "vllm-omni", "vllm-omni-duplex"
+    ] = Field(default="openai", description="How that server spells the wire.")
+    realtime_model: str = Field(default="gpt-realtime-2.1", min_length=1, description="The model's name.")
+    realtime_voice: str = Field(
+        default="marin", min_length=1, description="The voice; fixed once it has spoken."
+    )
+    realtime_instructions: str = Field(
+        default="You are on a phone call. Be brief and friendly. Speak the caller's language.",
+        description="What the model is told before the call.",
+    )
+    realtime_greeting: str | None = Field(
+        default=None, description="What the model is asked to say first; unset lets the caller speak first."
+    )
+    realtime_input_format: Format = Field(
+        default="auto",
+        description="Caller's audio as asked of the model; `auto` is the carrier's own: nothing is transcoded.",
+    )
+    realtime_output_format: Format = Field(default="auto", description="The model's audio, likewise.")
+    realtime_transcription_model: str | None = Field(
+        default=None,
+        description="Model that transcribes the caller; unset leaves the caller out of the transcript.",
+    )
+    realtime_language: str | None = Field(
+        default=None, description="ISO 639-1 hint for that model, such as `en`."
+    )
+
+    # Turns.
+    turn_detection: Literal["server_vad", "semantic_vad"] = Field(
+        default="server_vad",
+        description="How the model finds turns; on phone lines `semantic_vad` is known to miss speech.",
+    )
+    vad_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="Loudness that is speech; more for noisy lines."
+    )
+    vad_prefix_ms: int = Field(
+        default=300, ge=0, le=5000, description="Milliseconds kept from before the speech."
+    )
+    vad_silence_ms: int = Field(
+        default=500, ge=0, le=10_000, description="Milliseconds of silence that end a turn."
+    )
+    vad_eagerness: Literal["low", "medium", "high", "auto"] = Field(
+        default="auto",
+        description="How soon semantic_vad takes the turn: at most 8, 4 or 2 s; auto is medium.",
+    )
+    barge_in: bool = Field(default=True, description="Whether the caller's speech cuts the agent off.")
+    barge_in_min_speech_ms: int = Field(
+        default=0,
+        ge=0,
+        le=5000,
+        description="Milliseconds of speech before it counts; 0 leaves it to the model.",
+    )
+    barge_in_protect_greeting: bool = Field(
+        default=False, description="Whether the greeting is heard to its end."
+    )
+    dtmf_to_model: bool = Field(
+        default=True, description="Whether pressed digits are told to the model, as text."
+    )
+    dtmf_interrupts: bool = Field(default=False, description="Whether a pressed digit cuts the agent off.")
+
+    # Audio.
+    lead_ms: int = Field(
+        default=200,
+        ge=40,
+        le=2000,
+        description="Milliseconds of audio the carrier holds ahead of the caller's ear: rides out a stalled "
+        "loop; more makes a barge-in depend on the carrier's clear.",
+    )
+    uplink_ms: Annotated[Literal[20, 40], BeforeValidator(int)] = Field(
+        default=20, description="Milliseconds per message to the model; 40 saves CPU and costs 20 ms."
+    )
+    heard_offset_ms: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Milliseconds from the carrier's mark to the caller's ear, if you know.",
+    )
+
+    # How long things may last.
+    start_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=600,
+        description="Seconds for a socket's `start`; unset takes the carrier's own (10 s).",
+    )
+    close_grace_s: float = Field(
+        default=2.0, ge=0, le=60, description="Seconds in which a lost carrier socket may be replaced."
+    )
+    media_watchdog_s: float = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="Seconds without caller audio after which the stream is dead.",
+    )
+    silence_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=3600,
+        description="Seconds in which nobody speaks before the call ends; unset: never.",
+    )
+    max_duration_s: float = Field(
+        default=14_400.0,
+        gt=0,
+        le=86_400,
+        description="Seconds a call may last: four hours, as the carriers allow.",
+    )
+    goodbye_s: float = Field(
+        default=10.0, ge=0, le=60, description="Seconds for what is being said to be heard."
+    )
+    drain_s: float = Field(
+        default=30.0, ge=0, le=86_400, description="Seconds after SIGTERM for calls to end by themselves."
+    )
+
+    # What is kept, what is told.
+    recording: bool = Field(
+        default=True, description="Stereo recording of every call: caller left, agent right."
+    )
+    trace: bool = Field(
+        default=False, description="A JSONL trace of every call for `offhook replay`: holds all audio."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="What is logged."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto` is JSON lines, or columns on a terminal."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, dotenv_settings, _TomlSource(settings_cls)
+
+
+class _TomlSource(PydanticBaseSettingsSource):
+    """The TOML file, its tables flattened."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401  # as the base
+        return None, field_name, False  # the values come all at once
+
+    def __call__(self) -> dict[str, Any]:
+        return read_config()
+
+
+def read_config() -> dict[str, Any]:
+    """The TOML file's settings by name; nothing where there is no file.
+
+    Raises:
+        ConfigUnreadable: it was named and is not there, or it is no TOML.
+    """
+    named = os.environ.get(CONFIG)
+    path = Path(named) if named else DEFAULT_CONFIG
+    try:
+        with path.open("rb") as file:
+            return _flat(tomllib.load(file))
+    except FileNotFoundError as error:
+        if not named:
+            return {}
+        raise ConfigUnreadable(f"{path}, named by {CONFIG}, is not there") from error
+    except OSError as error:
+        raise ConfigUnreadable(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigUnreadable(f"{path} is not TOML: {error}") from error
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}_")
+        else:
+            flat[f"{prefix}{name}".lower()] = value
+    return flat
