@@ -212,7 +212,7 @@ class LocalBehaviour:
     async def _reply(
         self, response_id: str, said: list[Said], request: ResponseRequest, heard: asyncio.Task[str] | None
     ) -> None:
-        if request.last_text is None and heard is not None:
+        if request.last_text is None and heard is not None and not request.out_of_band:
             self._heard = None
             said = [*said, Said("user", await asyncio.shield(heard))]
         instructions = request.instructions or request.session_instructions
