@@ -45,7 +45,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -1389,18 +1389,26 @@ static void run_timers(void) {
     }
 }
 
+/* One timer on a grid of 250 us: a timer per frame would cost this program more than the frame does, and a busy
+ * loop would hide its load. Frames that fall due while it is awake anyway go out at their exact time. */
+#define GRID 0.00025
+static int timer_fd;
+
+static void open_timer(void) {
+    struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL}; /* edges: it need not be read */
+    timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (timer_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, timer_fd, &e)) die("timer: %s", strerror(errno));
+}
+
 static int wait_events(struct epoll_event *events, int room) {
-    double left = heap_size ? fmax(heap[0].at - now(), 0) : 1;
-#ifdef SYS_epoll_pwait2
-    static bool missing;
-    if (!missing) {
-        struct timespec t = {(time_t)left, (long)((left - floor(left)) * 1e9)};
-        int n = (int)syscall(SYS_epoll_pwait2, epoll_fd, events, room, &t, NULL, 0);
-        if (n >= 0 || errno != ENOSYS) return n;
-        missing = true;
+    static double armed;
+    double due = ceil(heap[0].at / GRID) * GRID; /* the heap is never empty: SECOND and PHASE come again */
+    if (due != armed) {
+        struct itimerspec at = {.it_value = {(time_t)due, (long)((due - floor(due)) * 1e9)}};
+        timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
+        armed = due;
     }
-#endif
-    return epoll_wait(epoll_fd, events, room, (int)(left * 1000)); /* whole milliseconds: spins through the last one */
+    return epoll_wait(epoll_fd, events, room, 1000);
 }
 
 static void print_histogram(const char *name, const struct histogram *h) {
@@ -1490,6 +1498,7 @@ int main(int argc, char **argv) {
     calls = calloc((size_t)options.calls, sizeof *calls);
     for (int i = 0; i < options.calls; i++) calls[i].conn.fd = -1;
     if ((epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0) die("epoll: %s", strerror(errno));
+    open_timer();
     open_listener();
     announce("listening");
     if (options.wait) watch(&standard_input, 0, EPOLLIN);
@@ -1500,6 +1509,7 @@ int main(int argc, char **argv) {
         int n = wait_events(events, 256);
         for (int i = 0; i < n; i++) {
             struct conn *c = events[i].data.ptr;
+            if (!c) continue; /* the timer: timers run below */
             if (c->kind == STDIN) {
                 char word[64];
                 if (read(0, word, sizeof word) <= 0) die("standard input closed before \"go\"");
