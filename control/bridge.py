@@ -42,6 +42,7 @@ class Deadline(Enum):
     MEDIA = auto()
     GRACE = auto()
     DURATION = auto()
+    SILENCE = auto()
     GOODBYE = auto()
 
 
@@ -314,6 +315,7 @@ class Bridge:
         if not leg.joined:
             leg.join(self.carrier.inbound, self.carrier.playout.format)
             self.timeline.add(now, "call.resumed" if self._greeted else "call.started")
+        self._await_speech(now)
         if not self._greeted:
             self._greeted = True
             self._greet(leg, now)
@@ -349,6 +351,7 @@ class Bridge:
 
     def _caller_started(self, now: float) -> None:
         self.timeline.add(now, "speech.started")
+        self._deadlines.pop(Deadline.SILENCE, None)
         self.latency.caller_started(now)
         self.turns.handle(Speech.CALLER_STARTED, now)
         if not self.policy.barge_in.ours:
@@ -360,6 +363,7 @@ class Bridge:
 
     def _caller_stopped(self, leg: AgentLeg, now: float) -> None:
         self.timeline.add(now, "speech.ended")
+        self._await_speech(now)
         contested = self.turns.floor is Floor.CONTESTED
         self.turns.handle(Speech.CALLER_STOPPED, now)
         self._in_question = False
@@ -415,6 +419,13 @@ class Bridge:
         self._greeting_protected = False
         if self.turns.handle(Speech.AGENT_FINISHED, now):
             self.timeline.add(now, "ai.speech.ended")
+            self._await_speech(now)
+
+    def _await_speech(self, now: float) -> None:
+        """It is quiet: somebody should speak before long (lesson 15: counted from the end of playout)."""
+        silence = self.policy.deadlines.silence
+        if silence is not None and self.turns.floor in (Floor.NOBODY, Floor.WAITING):
+            self._deadlines[Deadline.SILENCE] = now + silence
 
     def _send_due(self, now: float) -> None:
         if not self.carrier.send_due(now):
@@ -422,6 +433,7 @@ class Bridge:
         if self.turns.floor is not Floor.AGENT and self.turns.handle(Speech.AGENT_STARTED, now):
             self.latency.audio_sent(now, self.carrier.playout.round_trip / 2)
             self.timeline.add(now, "ai.speech.started")
+            self._deadlines.pop(Deadline.SILENCE, None)
 
     # --- digits
 
@@ -429,6 +441,7 @@ class Bridge:
         for event in pressed:
             match event:
                 case KeyPressed(digit):
+                    self._await_speech(now)
                     self.timeline.add(now, "call.dtmf.received", digit=digit)
                 case KeysEntered(digits):
                     self._digits_to_model(digits, now)
@@ -524,6 +537,8 @@ class Bridge:
             case Deadline.DURATION:
                 del self._deadlines[deadline]
                 self.end("max-duration", now)
+            case Deadline.SILENCE:
+                self._end("silence-timeout", now)
             case Deadline.GOODBYE:
                 self._end(self._goodbye or "error", now)
 

@@ -36,6 +36,8 @@ class Deadlines:
     """A lost carrier socket may be replaced for this long; brief reconnects are common (lessons, 8)."""
     media_watchdog: float = 30.0
     """A stream that carries nothing for this long is dead, whatever its socket says."""
+    silence: float | None = None
+    """Nobody has spoken for this long, counted from the end of what was last heard; None: never mind."""
     max_duration: float = 14_400.0
     """Four hours: the carriers' own limit."""
     goodbye: float = 10.0

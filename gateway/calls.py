@@ -1,7 +1,7 @@
 """The live calls of this process: sockets are taken in here, matched to calls, and calls are seen to their end."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import token_hex
 
 import structlog
@@ -45,6 +45,10 @@ class CallCounts:
     """Media sockets that never said `start`."""
     failed: int = 0
     """Calls whose task failed: a fault of ours, logged with its trace."""
+    barge_ins: int = 0
+    frames_received: int = 0
+    frames_lost: int = 0
+    ended_reasons: dict[str, int] = field(default_factory=dict)
 
 
 class Calls:
@@ -75,7 +79,7 @@ class Calls:
         Raises:
             OverCapacity: at the limit, or draining: the socket is to be closed.
         """
-        if self.draining or len(self._live) >= self._defaults.max_calls:
+        if self.unready():
             self.counts.refused += 1
             raise OverCapacity
         call = self._begin(carrier)
@@ -127,14 +131,45 @@ class Calls:
         self._live.pop(call.call_id, None)
         if (key := self._claimed.pop(call.call_id, None)) is not None:
             del self._by_carrier_call[key]
-        self.counts.ended += 1
         if call.record is not None:
             self.last_record = call.record
+            self._count(call)
         if not task.cancelled() and (fault := task.exception()) is not None:
             self.counts.failed += 1
             log.error("call failed", call_id=call.call_id, exc_info=fault)
         if not self._live:
             self._idle.set()
+
+    def _count(self, call: CallRunner) -> None:
+        counts, bridge = self.counts, call.bridge
+        reason = bridge.ended_reason or "error"
+        counts.ended += 1
+        counts.ended_reasons[reason] = counts.ended_reasons.get(reason, 0) + 1
+        counts.barge_ins += bridge.turns.barge_ins
+        counts.frames_received += bridge.carrier.reorder.received
+        counts.frames_lost += bridge.carrier.reorder.lost
+
+    def frames(self) -> tuple[int, int]:
+        """Caller frames received and lost, live calls included."""
+        windows = [call.bridge.carrier.reorder for call in self._live.values()]
+        return (
+            self.counts.frames_received + sum(window.received for window in windows),
+            self.counts.frames_lost + sum(window.lost for window in windows),
+        )
+
+    def unready(self) -> list[str]:
+        """Why no call can be taken now."""
+        reasons = []
+        if self.draining:
+            reasons.append("draining")
+        if len(self._live) >= self._defaults.max_calls:
+            reasons.append(f"at capacity ({self._defaults.max_calls} calls)")
+        return reasons
+
+    def hurry(self) -> None:
+        """End whatever a drain is still waiting for, without its goodbye."""
+        for call in self.live():
+            call.end("error", after_playout=False)
 
     async def drain(self, patience: float) -> None:
         """Take no more calls; let those that live end by themselves, then end what is left, and wait for that."""

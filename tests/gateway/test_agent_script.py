@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.agent.script import ScriptError, load_script, parse_script
+from gateway.agent.script import load_script, parse_script
+from gateway.yaml_document import ScriptError
 from media.audio import PCMU_8K
 from media.realtime.server_behaviour import (
     CloseSocket,

@@ -1,0 +1,215 @@
+"""The composition root: settings in, a running gateway out; everything it owns ends with it."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from control.policy import BargeIn, CallPolicy, Deadlines, DigitPolicy
+from gateway.call_runner import AgentProvider, CallServices
+from gateway.calls import CallDefaults, Calls
+from gateway.links import connect
+from gateway.media_auth import Authorised, MediaAuth, StreamTokens
+from gateway.recording import RecordingThread, repair_all
+from gateway.server import create_app, create_metrics_app, serving
+from gateway.settings import Format, Settings
+from gateway.telemetry import Figure, FigureCollector
+from gateway.ticker import Ticker
+from media.audio import PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat
+from media.realtime.configuration import SessionConfig, TurnDetection
+from media.realtime.dialects import DIALECTS
+from telephony.carrier import WIRES
+from telephony.link import Link, LinkListener
+
+log = structlog.get_logger()
+
+# `auto` asks for PCMU: what most calls bring, and what is not transcoded then. An A-law leg costs a table look-up.
+_FORMATS: dict[Format, AudioFormat] = {
+    "auto": PCMU_8K,
+    "pcmu": PCMU_8K,
+    "pcma": PCMA_8K,
+    "pcm16": PCM16_24K,
+}
+
+
+def call_policy(settings: Settings) -> CallPolicy:
+    """What the settings allow a call that nobody has configured otherwise."""
+    return CallPolicy(
+        greeting=settings.realtime_greeting,
+        barge_in=BargeIn(
+            enabled=settings.barge_in,
+            min_speech=settings.barge_in_min_speech_ms / 1000,
+            protect_greeting=settings.barge_in_protect_greeting,
+        ),
+        digits=DigitPolicy(to_model=settings.dtmf_to_model, interrupts=settings.dtmf_interrupts),
+        deadlines=Deadlines(
+            close_grace=settings.close_grace_s,
+            media_watchdog=settings.media_watchdog_s,
+            silence=settings.silence_timeout_s,
+            max_duration=settings.max_duration_s,
+            goodbye=settings.goodbye_s,
+        ),
+        lead=settings.lead_ms / 1000,
+        heard_offset=settings.heard_offset_ms / 1000,
+        uplink_frames=settings.uplink_ms // 20,
+        vad_silence=settings.vad_silence_ms / 1000,
+        record=settings.recording,
+    )
+
+
+def agent_provider(settings: Settings, policy: CallPolicy) -> AgentProvider:
+    """Where the agent is and how its sessions are configured."""
+    ours = policy.barge_in.ours
+    config = SessionConfig(
+        model=settings.realtime_model,
+        voice=settings.realtime_voice,
+        instructions=settings.realtime_instructions,
+        input_format=_FORMATS[settings.realtime_input_format],
+        output_format=_FORMATS[settings.realtime_output_format],
+        turn_detection=TurnDetection(
+            kind=settings.turn_detection,
+            threshold=settings.vad_threshold,
+            prefix_padding_ms=settings.vad_prefix_ms,
+            silence_duration_ms=settings.vad_silence_ms,
+            create_response=not ours,
+            interrupt_response=not ours,
+            eagerness=settings.vad_eagerness,
+        ),
+        transcription_model=settings.realtime_transcription_model,
+        language=settings.realtime_language,
+    )
+    key = settings.realtime_api_key
+    return AgentProvider(
+        url=settings.realtime_url,
+        api_key=key.get_secret_value() if key is not None else "",
+        config=config,
+        dialect=DIALECTS[settings.realtime_dialect],
+    )
+
+
+def call_defaults(settings: Settings) -> CallDefaults:
+    policy = call_policy(settings)
+    codec = settings.telnyx_outbound_codec
+    return CallDefaults(
+        policy=policy,
+        provider=agent_provider(settings, policy),
+        max_calls=settings.max_calls,
+        start_timeout=settings.start_timeout_s,
+        telnyx_outbound=None if codec == "auto" else _FORMATS[codec],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A running gateway."""
+
+    settings: Settings
+    calls: Calls
+    tokens: StreamTokens
+    port: int
+    metrics_port: int | None
+
+    def media_url(self, carrier: str, token: str) -> str:
+        """The URL on this machine at which a carrier opens its media socket."""
+        return f"ws://{self.settings.host}:{self.port}/media/{carrier}/{token}"
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Gateway]:
+    """Run a gateway in here; leaving drains it.
+
+    Raises:
+        OSError: an address is taken, or the data directory cannot be written.
+    """
+    async with AsyncExitStack() as stack:
+        folder = settings.data_dir
+        recordings = RecordingThread(folder / "recordings")
+        stack.callback(recordings.close)
+        for path in repair_all(recordings.folder):
+            log.warning("recording repaired after a crash", path=str(path))
+        ticker = Ticker()
+        calls = Calls(
+            call_defaults(settings),
+            CallServices(
+                ticker=ticker,
+                connect=connect,
+                recordings=recordings,
+                records=folder / "calls",
+                traces=folder / "traces" if settings.trace else None,
+            ),
+        )
+        tokens = StreamTokens()
+        port = await stack.enter_async_context(_public(settings, calls, tokens))
+        metrics_port = None
+        if settings.metrics_port is not None:
+            registry = CollectorRegistry()
+            registry.register(FigureCollector(lambda: _figures(calls, ticker)))
+            ProcessCollector(registry=registry)
+            metrics_port = await stack.enter_async_context(
+                serving(create_metrics_app(registry), settings.metrics_host, settings.metrics_port)
+            )
+        try:
+            yield Gateway(settings, calls, tokens, port, metrics_port)
+        finally:
+            await calls.drain(settings.drain_s)
+
+
+def _public(settings: Settings, calls: Calls, tokens: StreamTokens) -> AbstractAsyncContextManager[int]:
+    secret = settings.twilio_auth_token
+    auth = MediaAuth(
+        settings.media_auth.get_secret_value(),
+        tokens=tokens,
+        bound_host=settings.host,
+        public_url=settings.public_url,
+        twilio_auth_token=secret.get_secret_value() if secret is not None else None,
+    )
+    if (warning := auth.warning()) is not None:
+        log.warning(warning, setting="OFFHOOK_MEDIA_AUTH")
+
+    def accept_stream(carrier: str, _: Authorised, link: Link) -> LinkListener:
+        return calls.accept_stream(carrier, link)
+
+    app = create_app(media_auth=auth, accept_stream=accept_stream, readiness=calls.unready, carriers=WIRES)
+    return serving(app, settings.host, settings.port)
+
+
+def _figures(calls: Calls, ticker: Ticker) -> Iterable[Figure]:
+    """What a scrape is told: totals kept as plain integers, so that no frame pays for them."""
+    counts = calls.counts
+    yield Figure("calls_live", "gauge", "Calls going on.", len(calls))
+    yield Figure("calls_accepted", "counter", "Calls whose stream started.", counts.accepted)
+    yield Figure("calls_ended", "counter", "Calls that have ended.", counts.ended)
+    yield Figure("calls_refused", "counter", "Media sockets refused for want of room.", counts.refused)
+    yield Figure("calls_abandoned", "counter", "Media sockets that never said start.", counts.abandoned)
+    yield Figure("calls_failed", "counter", "Calls that a fault of ours ended.", counts.failed)
+    for reason, number in counts.ended_reasons.items():
+        yield Figure("call_ends", "counter", "Ended calls by reason.", number, {"reason": reason})
+    received, lost = calls.frames()
+    yield Figure("frames_received", "counter", "Caller frames received.", received)
+    yield Figure("frames_lost", "counter", "Caller frames that never came.", lost)
+    yield Figure("barge_ins", "counter", "Times a caller cut the agent off.", counts.barge_ins)
+    yield Figure(
+        "loop_lag_seconds",
+        "gauge",
+        "The latest a deadline was met since the last scrape.",
+        ticker.take_lateness(),
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, then drain; a second signal ends at once what is left."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as gateway:
+        log.info("ready", host=settings.host, port=gateway.port, metrics_port=gateway.metrics_port)
+        await stop.wait()
+        log.info("draining", calls=len(gateway.calls), patience=settings.drain_s)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, gateway.calls.hurry)
+    log.info("stopped")
