@@ -67,12 +67,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         job.add_done_callback(self._job_done)
         return job
 
-    async def subprocess_exec(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # the base has ten overloads
+    async def subprocess_exec(self, *args: Any, **options: Any) -> Any:  # the base has ten overloads
         transport, protocol = await super().subprocess_exec(*args, **options)
         self._children.append(transport)
         return transport, protocol
 
-    async def subprocess_shell(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+    async def subprocess_shell(self, *args: Any, **options: Any) -> Any:
         transport, protocol = await super().subprocess_shell(*args, **options)
         self._children.append(transport)
         return transport, protocol

@@ -193,7 +193,8 @@ class _SessionLink:
         self._pause_reading = pause_reading
         self._reading = True
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._due_at = 0.0
         self._ended = False
         self.dropped = 0
         """Echoed frames not sent, because the client does not read."""
@@ -265,12 +266,12 @@ class _SessionLink:
         # A paused link holds the generation back: it goes on when the client has read.
         if deadline is None or self._link.paused:
             return
-        timer = self._timer
-        if timer is not None:
-            if timer.when() <= deadline:
+        if self._timer is not None:
+            if self._due_at <= deadline:
                 return  # it fires early at worst, and then waits again
-            timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._due)
+            self._timer.cancel()
+        # uvloop answers a time that has come with a plain handle, which does not know its time.
+        self._timer, self._due_at = self._loop.call_at(deadline, self._due), deadline
 
     def _due(self) -> None:
         self._timer = None

@@ -1,0 +1,8 @@
+"""The examples that travel with the project, as the commands use them."""
+
+from pathlib import Path
+
+_EXAMPLES = Path(__file__).parents[2] / "examples"
+
+AGENT_SCRIPT = _EXAMPLES / "agents" / "parcel.yaml"
+CALLER_SCRIPT = _EXAMPLES / "callers" / "parcel.yaml"

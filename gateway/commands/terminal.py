@@ -1,0 +1,33 @@
+"""How commands speak to the person who typed them, and how they run what is asynchronous."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, NoReturn, TypeVar
+
+import typer
+import uvloop
+from rich.console import Console
+
+T = TypeVar("T")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+# What a shell expects: 1 the thing failed, 2 it was asked for wrongly.
+FAILED = 1
+MISUSED = 2
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """Say what is wrong in one line and leave."""
+    err.print(f"[red]offhook:[/] {message}", markup=True)
+    raise typer.Exit(code)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop; Ctrl-C ends quietly, as a person means it."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
