@@ -22,6 +22,9 @@ _EPSILON = 1e-3
 # A line without a history keeps this much played audio for whoever listens frame by frame.
 _RECENT = 2.0
 
+# A hole shorter than this lies within a reply: between two of them somebody has spoken, or been waited for.
+STUTTER = 0.300
+
 
 @dataclass(frozen=True, slots=True)
 class MarkRequested:
@@ -144,6 +147,9 @@ class Line:
         self.marks_played = 0
         self.marks_flushed = 0
         self.underruns = 0
+        """Times the line ran dry and later spoke again: between replies as well as within them."""
+        self.stutters = 0
+        """Those of them too short to be a pause between two replies."""
         self.marks: list[ReturnedMark] = []
         self.clears: list[Cut] = []
         self.breaks: list[Cut] = []
@@ -284,6 +290,8 @@ class Line:
                 self._forget_played(last, now)
                 return last
             self.underruns += 1
+            if dry < STUTTER:
+                self.stutters += 1
             if self._history:
                 self.gaps.append(Gap(self._end(last), dry))
         run = _Run(now, 0 if last is None else last.before + last.samples)

@@ -159,6 +159,8 @@ class SimulatedCall:
         history: bool = True,
         epoch: datetime = datetime(2026, 1, 1, tzinfo=UTC),
         ids: Random | None = None,
+        on_note: Callable[[Note], None] | None = None,
+        on_echo: Callable[[float], None] | None = None,
     ) -> None:
         """
         Args:
@@ -171,6 +173,8 @@ class SimulatedCall:
             history: keep audio, marks and playouts; without it counters only.
             epoch: the wall clock at the moment the call begins (`occurred_at` of Telnyx digits).
             ids: where identifiers come from; seeded ones make a call repeatable to the byte.
+            on_note: told each line of the timeline as it is written.
+            on_echo: told how long each echoed frame took, in seconds; the outcome then has no latencies.
         """
         self.caller = caller
         self.outbound = outbound or caller.format
@@ -215,6 +219,9 @@ class SimulatedCall:
         self._notes: list[Note] = []
         self._tag_sent: dict[int, float] = {}
         self._latencies: list[float] = []
+        self._on_note = on_note
+        self._on_echo = on_echo or self._latencies.append
+        self._notes_told = 0
         self._machines = (self._outward, self.line, caller, self._inward)
         self._timer: asyncio.TimerHandle | None = None
         self._armed = float("inf")
@@ -245,6 +252,13 @@ class SimulatedCall:
             if self._stream is not None:
                 self._stream.link.abort()
         return self._outcome(self._loop.time())
+
+    def hang_up(self) -> None:
+        """The caller hangs up now, whatever the script says; `run` returns soon."""
+        self._act()
+        if not self._over.done():
+            self._hang_up(self._loop.time(), EndedBy.CALLER)
+            self._act()
 
     def _act(self) -> None:
         """Let every machine do what is due, each at its own time; then wait for the next deadline."""
@@ -296,7 +310,10 @@ class SimulatedCall:
             for arrived_at, message in self._outward.pop(due):
                 self._hear_gateway(arrived_at, message, due)
             self._return_marks(self.line.poll(due), due)
-            for action in self.caller.poll(due):
+            actions = self.caller.poll(due)
+            if self._on_note is not None:
+                self._tell_notes(self._on_note)
+            for action in actions:
                 self._follow_caller(action, due)
             while self._agenda and self._agenda[0][0] <= due:
                 self._agenda.pop(0)[1](due)
@@ -414,7 +431,7 @@ class SimulatedCall:
         for number in self.caller.tags.find(audio):
             sent_at = self._tag_sent.pop(number, None)
             if sent_at is not None:
-                self._latencies.append(arrived_at - sent_at)
+                self._on_echo(arrived_at - sent_at)
 
     def _complain(self, complaint: Complaint, now: float) -> None:
         self._count_complaint(complaint.code, complaint.detail)
@@ -599,7 +616,17 @@ class SimulatedCall:
     # The account
 
     def _note(self, at: float, what: str) -> None:
-        self._notes.append(Note(at, what))
+        note = Note(at, what)
+        self._notes.append(note)
+        if self._on_note is not None:
+            self._on_note(note)
+
+    def _tell_notes(self, tell: Callable[[Note], None]) -> None:
+        """Tell what the caller has noted since last time."""
+        notes = self.caller.notes
+        for note in notes[self._notes_told :]:
+            tell(note)
+        self._notes_told = len(notes)
 
     def _outcome(self, now: float) -> CallOutcome:
         line, caller, counts = self.line, self.caller, self._counts
