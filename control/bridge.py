@@ -9,6 +9,7 @@ or us. A lost socket alone ends nothing: the carrier's may be replaced within th
 
 from collections.abc import Sequence
 from enum import Enum, auto
+from math import inf
 
 from control.agent_leg import AgentLeg
 from control.carrier_leg import CarrierLeg
@@ -72,6 +73,8 @@ class Bridge:
         self.tools_called: list[str] = []
         self.ws_unavailable = False
         self.wake_changed = True
+        self.armed = inf
+        """When the owner will poll next, as it last said: what is due later need not be told now."""
 
         self._deadlines: dict[Deadline, float] = {}
         self._greeted = False
@@ -244,13 +247,16 @@ class Bridge:
             self.agent.paused = paused
 
     def _agent_audio(self, leg: AgentLeg, item: str, audio: bytes, now: float) -> None:
-        if not audio or self._goodbye_said():
-            return
+        if not audio or (self._goodbye is not None and not self._saying()):
+            return  # while a call ends, only the response under way is heard
         if self.turns.floor is not Floor.AGENT:
             self.latency.audio_received(now)
-        leg.agent_audio(item, audio, self.carrier.playout)
+        playout = self.carrier.playout
+        leg.agent_audio(item, audio, playout)
         self._send_due(now)
-        self.wake_changed = True
+        deadline = playout.next_deadline()
+        if deadline is not None and deadline < self.armed:
+            self.wake_changed = True
 
     def _agent_event(self, event: agent.AgentEvent, leg: AgentLeg, now: float) -> None:
         match event:
@@ -478,10 +484,6 @@ class Bridge:
     def _saying(self) -> bool:
         responding = self.agent is not None and self.agent.session.responding
         return self.carrier.playout.speaking() or responding
-
-    def _goodbye_said(self) -> bool:
-        """While a call ends only the response under way is heard, no new one."""
-        return self._goodbye is not None and not self._saying()
 
     def _end(self, reason: str, now: float) -> None:
         if self.over():

@@ -14,7 +14,7 @@ from media.audio import PCMU_8K, AudioFormat
 from media.jitter import ReorderWindow
 from media.playout import Cut, PlayoutClock
 from media.recorder import CallRecorder
-from telephony.stream import CarrierStream
+from telephony.stream import CarrierStream, StreamState
 
 # The recording is written out in steps of this; media time, so an idle stream writes nothing.
 _RECORD_EVERY = 1.0
@@ -134,8 +134,9 @@ class CarrierLeg:
     def cut(self, now: float) -> Cut:
         """Stop the agent at once, at the carrier first; return what was heard."""
         cut = self.playout.clear(now)
-        if cut.at_carrier and self.stream is not None and self.started:
-            self._outputs.carrier.append(self.stream.clear())
+        stream = self.stream
+        if cut.at_carrier and stream is not None and stream.state is StreamState.STARTED:
+            self._outputs.carrier.append(stream.clear())
         self._record_heard()
         return cut
 

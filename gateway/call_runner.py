@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from time import time as unix_time
 
@@ -122,7 +123,6 @@ class CallRunner:
         self._agent_link: Link | None = None
         self._agent_listener: _AgentListener | None = None
         self._connects: asyncio.Queue[ConnectAgent] = asyncio.Queue(maxsize=4)
-        self._wake_at: float | None = None
         self._recording: Recording | None = None
         self._discarded = False
         self._failure: Exception | None = None
@@ -270,7 +270,7 @@ class CallRunner:
         self.finished.set()
 
     def _wake(self, now: float) -> None:
-        self._wake_at = None
+        self.bridge.armed = inf
         if self._trace is not None:
             self._trace.event("poll", now)
         try:
@@ -311,8 +311,8 @@ class CallRunner:
         """Ask to be woken by the next deadline; a wake-up that comes too early costs less than moving it."""
         self.bridge.wake_changed = False
         deadline = self.bridge.next_deadline()
-        if deadline is not None and (self._wake_at is None or deadline < self._wake_at):
-            self._wake_at = deadline
+        if deadline is not None and deadline < self.bridge.armed:
+            self.bridge.armed = deadline
             self._services.ticker.schedule(self, deadline, self._wake)
 
     def _perform(self) -> None:

@@ -48,6 +48,7 @@ class MediaSocket:
                 case Started():
                     self._timer.cancel()
                     self._listener = self._claim(event, self._link, self._backlog)
+                    self._link.listen(self._listener)
                 case Flooded():
                     self._give_up("malformed", 1002)
                 case _:

@@ -36,7 +36,7 @@ BATCH = 0.100
 # A mark at least this often, so that the playhead is never older than this and one round trip.
 MARK_EVERY = 0.200
 # The model paused in mid-item, after this long a mark asks how far the caller is.
-MARK_IDLE = 0.100
+MARK_IDLE = 0.200
 # A mark this late is not coming: the audio is taken as heard by the clock, and what we keep of it is let go.
 MARK_OVERDUE = 5.0
 # A model that is this far ahead of the caller is broken; what it adds is dropped and counted.
@@ -139,6 +139,7 @@ class PlayoutClock:
         self.run_start = 0
         self._run_time = 0.0
 
+        self._overdue_at = 0.0
         self._unheard = bytearray()  # sent audio from `_released` on
         self._released = 0
         self._heard_audio: list[HeardAudio] = []
@@ -275,7 +276,7 @@ class PlayoutClock:
 
     def poll(self, now: float) -> Sequence[bytes | str]:
         """Return what must leave by `now`, in order: audio (bytes) and marks (str)."""
-        if self.acked < self.sent:
+        if now >= self._overdue_at:
             self._settle_overdue(now)
         count = self._due(now)
         if not count:
@@ -361,8 +362,13 @@ class PlayoutClock:
                 break
         length = min(count, boundary - self.sent)
         size = length * self._width
-        chunk = bytes(self._queue[:size])
-        del self._queue[:size]
+        queue = self._queue
+        if size == len(queue):
+            chunk = bytes(queue)
+            queue.clear()
+        else:
+            chunk = bytes(memoryview(queue)[:size])
+            del queue[:size]
         self._unheard += chunk
         self.sent += length
         out.append(chunk)
@@ -411,6 +417,7 @@ class PlayoutClock:
 
     def _settle_overdue(self, now: float) -> None:
         """Let go of audio whose mark should have come back long ago."""
+        self._overdue_at = now + 1.0
         overdue = min(self.sent, self._playhead(now - MARK_OVERDUE))
         overdue -= (overdue - self._released) % self._frame
         if overdue > self.acked:

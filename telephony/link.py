@@ -11,6 +11,10 @@ from typing import Protocol
 class Link(Protocol):
     """The sending half. Every method may be called after the link was lost; it then does nothing."""
 
+    def listen(self, listener: "LinkListener") -> None:
+        """From now on `listener` hears what arrives."""
+        ...
+
     def send(self, message: bytes) -> None:
         """Queue one text message (UTF-8)."""
         ...

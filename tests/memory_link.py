@@ -67,6 +67,9 @@ class MemoryLink:
 
     # The sending half, as `telephony.link.Link` has it.
 
+    def listen(self, listener: LinkListener) -> None:
+        self.listener = listener
+
     def send(self, message: bytes) -> None:
         if self._open():
             self._travel(message)
