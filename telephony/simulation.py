@@ -624,7 +624,7 @@ class SimulatedCall:
     def _tell_notes(self, tell: Callable[[Note], None]) -> None:
         """Tell what the caller has noted since last time."""
         notes = self.caller.notes
-        for note in notes[self._notes_told :]:
+        for note in sorted(notes[self._notes_told :], key=lambda note: note.at):
             tell(note)
         self._notes_told = len(notes)
 
