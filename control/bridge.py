@@ -104,15 +104,18 @@ class Bridge:
 
     def carrier_received(self, message: bytes, now: float) -> None:
         stream = self.carrier.stream
-        if stream is None or self.over():
+        if stream is None or self.ended_reason is not None:
             return
         scanned = stream.scan(message)
         if scanned is not None:
             self._caller_audio(self.carrier.reorder.push(scanned[0], scanned[1], now), now)
             return
         for event in stream.receive(message, now):
-            self._carrier_event(event, stream, now)
-        self._settle(now)
+            if isinstance(event, carrier.MarkReached):
+                self._mark_reached(event.name, now)
+            else:
+                self._carrier_event(event, stream, now)
+                self._settle(now)
 
     def carrier_lost(self, code: int | None, reason: str, now: float) -> None:
         """The media socket is gone, without a `stop`."""
@@ -150,8 +153,7 @@ class Bridge:
             case carrier.DigitReceived(digit, occurred_at, sequence):
                 self._digit_events(self.digits.push(digit, occurred_at, sequence, now), now)
             case carrier.MarkReached(name):
-                self.carrier.mark_reached(name, now)
-                self._agent_may_have_finished(now)
+                self._mark_reached(name, now)
             case carrier.Stopped():
                 self.timeline.add(now, "stream.stopped", generation=self.carrier.generation)
                 self._end("caller-hangup", now)
@@ -169,6 +171,14 @@ class Bridge:
             case carrier.Unrecognised(name):
                 if stream.unrecognised.get(name) == 1:
                     self.timeline.add(now, "carrier.unrecognised", message=name)
+
+    def _mark_reached(self, name: str, now: float) -> None:
+        """Five a second while the agent speaks: only what may follow from it is looked at."""
+        self.carrier.mark_reached(name, now)
+        self._agent_may_have_finished(now)
+        if self._goodbye is not None or self._rotate:
+            self._settle(now)
+        self._playout_moved()
 
     def _stream_started(self, event: carrier.Started, now: float) -> None:
         first = self.started is None
@@ -208,7 +218,7 @@ class Bridge:
 
     def agent_received(self, message: bytes, now: float) -> None:
         leg = self.agent
-        if leg is None or self.over():
+        if leg is None or self.ended_reason is not None:
             return
         scanned = leg.session.scan(message)
         if scanned is not None:
@@ -254,7 +264,10 @@ class Bridge:
         playout = self.carrier.playout
         leg.agent_audio(item, audio, playout)
         self._send_due(now)
-        deadline = playout.next_deadline()
+        self._playout_moved()
+
+    def _playout_moved(self) -> None:
+        deadline = self.carrier.playout.next_deadline()
         if deadline is not None and deadline < self.armed:
             self.wake_changed = True
 

@@ -16,8 +16,9 @@ from media.playout import Cut, PlayoutClock
 from media.recorder import CallRecorder
 from telephony.stream import CarrierStream, StreamState
 
-# The recording is written out in steps of this; media time, so an idle stream writes nothing.
-_RECORD_EVERY = 1.0
+# The recording is written out in steps of this, which is what a crash may cost; media time, so an idle stream
+# writes nothing.
+_RECORD_EVERY = 2.0
 # Audio whose echo is outstanding holds the recording back no longer than this (see media.playout.MARK_OVERDUE).
 _RECORD_HOLD = 10.0
 

@@ -55,15 +55,15 @@ class CallServices:
 
 
 class _CarrierListener:
-    """One generation of the carrier's socket; silent once it was superseded."""
+    """One generation of the carrier's socket; its loss is nobody's once it was superseded.
+
+    A superseded link was closed, after which it delivers no more: its messages go straight to the call.
+    """
 
     def __init__(self, call: "CallRunner", generation: int) -> None:
         self._call = call
         self._generation = generation
-
-    def message_received(self, message: bytes) -> None:
-        if self._generation == self._call.generation:
-            self._call.carrier_message(message)
+        self.message_received = call.carrier_message
 
     def pressure(self, paused: bool) -> None:
         if self._generation == self._call.generation:
@@ -75,15 +75,12 @@ class _CarrierListener:
 
 
 class _AgentListener:
-    """One agent session's socket; silent once it was replaced (a reader is bound to its own socket)."""
+    """One agent session's socket; its loss is nobody's once it was replaced, its messages stopped with its close."""
 
     def __init__(self, call: "CallRunner") -> None:
         self._call = call
         self.current = True
-
-    def message_received(self, message: bytes) -> None:
-        if self.current:
-            self._call.agent_message(message)
+        self.message_received = call.agent_message
 
     def pressure(self, paused: bool) -> None:
         if self.current:

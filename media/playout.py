@@ -36,7 +36,7 @@ BATCH = 0.100
 # A mark at least this often, so that the playhead is never older than this and one round trip.
 MARK_EVERY = 0.200
 # The model paused in mid-item, after this long a mark asks how far the caller is.
-MARK_IDLE = 0.200
+MARK_IDLE = 0.400
 # A mark this late is not coming: the audio is taken as heard by the clock, and what we keep of it is let go.
 MARK_OVERDUE = 5.0
 # A model that is this far ahead of the caller is broken; what it adds is dropped and counted.
