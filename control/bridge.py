@@ -17,7 +17,9 @@ from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outp
 from control.policy import CallPolicy
 from control.timeline import Timeline
 from control.transcript import Transcript
+from media import g711
 from media.digits import DigitCollector, DigitEvent, KeyPressed, KeysEntered
+from media.dtmf import DtmfDetector
 from media.latency import LatencyTracker
 from media.realtime import events as agent
 from media.realtime.events import Role, Severity
@@ -66,6 +68,7 @@ class Bridge:
         self.agent: AgentLeg | None = None
         self.usage = agent.Usage()
         self.digits = DigitCollector()
+        self._tones = DtmfDetector() if policy.digits.in_band else None
         self.started: carrier.Started | None = None
         self.answered_at: float | None = None
         self.ended_at: float | None = None
@@ -141,6 +144,8 @@ class Bridge:
             self.agent.caller_audio(frames)
         if self._in_question:
             self._weigh_barge_in(frames, now)
+        if self._tones is not None:
+            self._listen_for_tones(self._tones, frames, now)
 
     def _carrier_event(self, event: carrier.StreamEvent, stream: CarrierStream, now: float) -> None:
         match event:
@@ -455,6 +460,12 @@ class Bridge:
             self._deadlines.pop(Deadline.SILENCE, None)
 
     # --- digits
+
+    def _listen_for_tones(self, tones: DtmfDetector, frames: Sequence[bytes], now: float) -> None:
+        for frame in frames:
+            for tone in tones.feed(g711.decode(frame, self.carrier.inbound.encoding)):
+                self._digit_events(self.digits.push(tone.digit, None, None, now), now)
+                self._settle(now)
 
     def _digit_events(self, pressed: Sequence[DigitEvent], now: float) -> None:
         for event in pressed:

@@ -9,9 +9,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from control.outputs import Outputs
 from media.audio import PCMU_8K, AudioFormat
 from media.jitter import ReorderWindow
+from media.level import LevelMeter
 from media.playout import Cut, PlayoutClock
 from media.recorder import CallRecorder
 from telephony.stream import CarrierStream, StreamState
@@ -47,6 +50,8 @@ class CarrierLeg:
         self.playout = PlayoutClock(PCMU_8K, lead=lead, offset=heard_offset)
         self.reorder = ReorderWindow(PCMU_8K)
         self.recorder: CallRecorder | None = None
+        self.caller_level = LevelMeter()
+        self.agent_level = LevelMeter()
         self.caller_samples = 0
         self._last_media = 0.0
         self._settle_at = 0
@@ -193,5 +198,9 @@ class CarrierLeg:
             self.recorder = None
 
     def _emit(self, block: bytes) -> None:
-        if block:
-            self._outputs.recording.append(block)
+        if not block:
+            return
+        stereo = np.frombuffer(block, "<i2").reshape(-1, 2)
+        self.caller_level.feed(stereo[:, 0].tobytes())
+        self.agent_level.feed(stereo[:, 1].tobytes())
+        self._outputs.recording.append(block)

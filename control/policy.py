@@ -26,6 +26,8 @@ class DigitPolicy:
     to_model: bool = True
     interrupts: bool = False
     """Whether a group of digits cuts the agent off as speech would."""
+    in_band: bool = False
+    """Whether tones in the caller's audio count: for a carrier that reports no digits of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

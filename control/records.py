@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from control.bridge import Bridge
 from control.timeline import Value
+from media.level import Level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,5 +61,16 @@ def _media(bridge: Bridge) -> dict[str, Value]:
         "written_samples": playout.written,
         "sent_samples": playout.sent,
         "marks_overdue": playout.marks_overdue,
+        **_levels("caller", bridge.carrier.caller_level.take()),
+        **_levels("agent", bridge.carrier.agent_level.take()),
         "uplink_frames_dropped": bridge.uplink_dropped,
+    }
+
+
+def _levels(side: str, level: Level) -> dict[str, Value]:
+    """How loud a track of the recording is: silence on one of them is a call in which somebody was not heard."""
+    return {
+        f"{side}_rms_dbfs": round(level.rms_dbfs, 1),
+        f"{side}_peak_dbfs": round(level.peak_dbfs, 1),
+        f"{side}_clipped_samples": level.clipped,
     }

@@ -45,7 +45,11 @@ def call_policy(settings: Settings) -> CallPolicy:
             min_speech=settings.barge_in_min_speech_ms / 1000,
             protect_greeting=settings.barge_in_protect_greeting,
         ),
-        digits=DigitPolicy(to_model=settings.dtmf_to_model, interrupts=settings.dtmf_interrupts),
+        digits=DigitPolicy(
+            to_model=settings.dtmf_to_model,
+            interrupts=settings.dtmf_interrupts,
+            in_band=settings.dtmf_in_band,
+        ),
         deadlines=Deadlines(
             close_grace=settings.close_grace_s,
             media_watchdog=settings.media_watchdog_s,

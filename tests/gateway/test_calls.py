@@ -128,6 +128,9 @@ def test_each_side_hears_the_other_and_the_recording_has_both_where_they_were(
     assert end - start == pytest.approx(1.2, abs=0.041)
     assert stretches(left, AGENT_HZ) == stretches(right, CALLER_HZ) == []
     assert len(left) == len(right)
+    media = house.record["media"]
+    assert -40 < media["caller_rms_dbfs"] < -10
+    assert -40 < media["agent_rms_dbfs"] < -10
     texts = [(each["role"], each["content"]) for each in house.record["transcript"]]
     assert texts == [("assistant", "Hello."), ("user", "Where is it?"), ("assistant", "On its way.")]
 
@@ -295,6 +298,19 @@ def test_digits_may_be_kept_from_the_model(virtual: RunAsync, tmp_path: Path) ->
     )
     assert house.to_agent("conversation.item.create") == []
     assert len(house.events("call.dtmf.received")) == 3
+
+
+def test_tones_in_the_audio_count_where_the_carrier_reports_no_digits(
+    virtual: RunAsync, tmp_path: Path
+) -> None:
+    policy = greeted(digits=DigitPolicy(in_band=True))
+    keys = b"".join(digit_tone(digit, 0.1) + bytes(1600) for digit in "20#")
+    house, _ = run(
+        virtual,
+        lambda: House(tmp_path, conversation(), policy=policy),
+        [AwaitAgent(Edge.END), Speak(keys), Wait(3.0), HangUp()],
+    )
+    assert [event["digit"] for event in house.events("call.dtmf.received")] == list("20#")
 
 
 def test_digits_may_interrupt(virtual: RunAsync, tmp_path: Path) -> None:
