@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from gateway.call_report import Answers, call_report
 from gateway.commands.call_options import (
@@ -32,6 +31,7 @@ from gateway.commands.call_options import (
 )
 from gateway.commands.examples import CALLER_SCRIPT
 from gateway.commands.terminal import FAILED, MISUSED, err, fail, out, run
+from gateway.fine_loop import FineLoop
 from gateway.links import connect
 from media.audio import PCMA_8K, PCMU_8K
 from media.wav import WavHeader
@@ -112,7 +112,7 @@ def call(
         epoch=datetime.now(UTC),
         on_note=None if as_json else timeline.show,
     )
-    outcome, interrupted = run(_place(placed, timeline))
+    outcome, interrupted = run(_place(placed, timeline), FineLoop)
     report = call_report(outcome, steps)
     if interrupted and report["ok"]:
         report |= {"ok": False, "failure": "interrupted"}
@@ -171,7 +171,8 @@ def _tell(report: dict[str, Any], heard: Path | None) -> None:
     if report["ok"]:
         out.print(f"[green]ok[/]  the call lasted {report['duration_ms'] / 1000:.1f} s")
     if report["accepted_ms"] is not None:
-        out.print(_summary(report))
+        for name, text in _summary(report).items():
+            out.print(f"{name:17}  {text}", markup=False)
     for code, times in report["complaints"].items():
         out.print(f"[yellow]carrier error {code}[/], {times} times")
     for detail in report["complaint_details"][:5]:
@@ -184,47 +185,44 @@ def _tell(report: dict[str, Any], heard: Path | None) -> None:
         err.print(f"[red]offhook:[/] {escape(report['failure'])}")
 
 
-def _summary(report: dict[str, Any]) -> Table:
-    frames, sound, marks = report["frames"], report["agent_audio"], report["marks"]
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("set-up", f"accepted after {_ms(report['accepted_ms'])}")
-    table.add_row("agent first heard", f"after {_ms(report['agent_heard_ms'])}")
-    answers = ", ".join(_ms(each) for each in report["answers_ms"]) or "none"
-    table.add_row(
-        "answers",
-        f"{len(report['answers_ms'])} to {report['caller_turns']} turns of the caller, after {answers}",
-    )
-    for barge_in in report["barge_ins"]:
-        table.add_row(
-            "barge-in",
-            "never cleared"
-            if barge_in["clear_ms"] is None
-            else f"cleared after {_ms(barge_in['clear_ms'])}, silent after {_ms(barge_in['silence_ms'])}",
-        )
-    table.add_row(
-        "caller's frames",
+def _summary(report: dict[str, Any]) -> dict[str, str]:
+    """Return the lines of the summary by their headings."""
+    frames, sound, marks, echo = (report[name] for name in ("frames", "agent_audio", "marks", "echo"))
+    lines = {}
+    lines["set-up"] = f"accepted after {_ms(report['accepted_ms'])}"
+    lines["agent first heard"] = f"after {_ms(report['agent_heard_ms'])}"
+    if report["caller_turns"]:
+        answers = report["answers_ms"]
+        after = f", after {', '.join(_ms(each) for each in answers)}" if answers else ""
+        lines["answers"] = f"{len(answers)} to {report['caller_turns']} turns of the caller{after}"
+    if report["barge_ins"]:
+        lines["barge-ins"] = "; ".join(_barge_in(each) for each in report["barge_ins"])
+    lines["caller's frames"] = (
         f"{frames['sent']} sent, {frames['lost']} lost and {frames['reordered']} overtaken by plan, "
-        f"{frames['unsent']} not sent",
+        f"{frames['unsent']} not sent"
     )
-    table.add_row(
-        "agent's audio",
+    lines["agent's audio"] = (
         f"{sound['played_ms'] / 1000:.2f} s heard of {sound['received_ms'] / 1000:.2f} s sent, "
-        f"{sound['dropped_ms'] / 1000:.2f} s cleared or cut off",
+        f"{sound['dropped_ms'] / 1000:.2f} s cleared or cut off"
     )
-    table.add_row("marks", f"{marks['played']} played and {marks['flushed']} flushed of {marks['received']}")
+    lines["marks"] = f"{marks['played']} played and {marks['flushed']} flushed of {marks['received']}"
     if report["digits_pressed"]:
-        table.add_row("keys", f"{report['digits_pressed']} pressed")
-    if report["echo"] is not None:
-        echo = report["echo"]
-        table.add_row(
-            "echo",
-            f"{echo['returned']} of {echo['sent']} frames came back: p50 {_ms(echo['p50_ms'])}, "
-            f"p95 {_ms(echo['p95_ms'])}, p99 {_ms(echo['p99_ms'])}, max {_ms(echo['max_ms'])}",
+        lines["keys"] = f"{report['digits_pressed']} pressed"
+    if echo is not None:
+        lines["echo"] = (
+            f"{echo['returned']} of {echo['sent']} frames came back: p50 {echo['p50_ms']} ms, "
+            f"p95 {echo['p95_ms']} ms, p99 {echo['p99_ms']} ms, max {echo['max_ms']} ms"
         )
     if report["streams"] > 1:
-        table.add_row("streams", f"{report['streams']}, one after the other")
-    table.add_row("ended by", f"{report['ended_by']}, close code {report['close_code'] or 'none'}")
-    return table
+        lines["streams"] = f"{report['streams']}, one after the other"
+    lines["ended by"] = f"{report['ended_by']}, close code {report['close_code'] or 'none'}"
+    return lines
+
+
+def _barge_in(barge_in: dict[str, Any]) -> str:
+    if barge_in["clear_ms"] is None:
+        return "never cleared"
+    return f"cleared after {_ms(barge_in['clear_ms'])}, silent after {_ms(barge_in['silence_ms'])}"
 
 
 def _ms(value: float | None) -> str:

@@ -32,6 +32,7 @@ from gateway.commands.call_options import (
 from gateway.commands.examples import CALLER_SCRIPT
 from gateway.commands.settings import quiet_collector
 from gateway.commands.terminal import FAILED, MISUSED, err, fail, out, run
+from gateway.fine_loop import FineLoop
 from gateway.links import connect
 from gateway.load import Load, LoadPlan, Progress, echo_script, lasting_script, process_figures
 from gateway.load_report import CPU_LIMIT, LATE_LIMIT, LoadReport
@@ -115,7 +116,7 @@ def load(
         auth_token=auth_token,
         pid=pid,
     )
-    _finish(run(_run(plan)), report, as_json=as_json, fail_above_p99_ms=fail_above_p99_ms)
+    _finish(run(_run(plan), FineLoop), report, as_json=as_json, fail_above_p99_ms=fail_above_p99_ms)
 
 
 # What was asked for
@@ -255,7 +256,8 @@ def _tell(report: LoadReport, figures: dict[str, Any]) -> None:
     for reason, number in calls["failed_by_reason"].items():
         out.print(f"  [red]{number}[/] {escape(reason)}")
     out.print(_times(report, figures))
-    out.print(_counts(figures))
+    for name, text in _counts(figures).items():
+        out.print(f"{name:11}  {text}", markup=False)
     for code, number in figures["carrier_errors"].items():
         out.print(f"[yellow]carrier error {escape(code)}[/], {number} times")
     if report.generator.limited:
@@ -294,48 +296,42 @@ def _ms(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
-def _counts(figures: dict[str, Any]) -> Table:
+def _counts(figures: dict[str, Any]) -> dict[str, str]:
+    """Return the lines below the table by their headings."""
     frames, marks, barge_ins = figures["frames"], figures["marks"], figures["barge_ins"]
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row(
-        "frames",
+    lines = {}
+    lines["frames"] = (
         f"{frames['sent']} sent, {frames['lost_by_plan']} lost and {frames['overtaken_by_plan']} overtaken by plan, "
-        f"{frames['unsent']} not taken by the gateway",
+        f"{frames['unsent']} not taken by the gateway"
     )
     if (echo := figures["echo"]) is not None:
-        table.add_row("echo", f"{echo['returned']} of {echo['sent']} frames came back, {echo['lost']} lost")
+        lines["echo"] = f"{echo['returned']} of {echo['sent']} frames came back, {echo['lost']} lost"
     if (answers := figures["answers"]) is not None:
-        table.add_row("answers", f"{answers['latency']['count']} to {answers['turns']} turns of the callers")
-    table.add_row(
-        "marks",
+        lines["answers"] = f"{answers['latency']['count']} to {answers['turns']} turns of the callers"
+    lines["marks"] = (
         f"{marks['received']} asked for: {marks['returned_when_played']} returned when played, "
-        f"{marks['returned_on_clear']} on a clear, {marks['not_returned']} not",
+        f"{marks['returned_on_clear']} on a clear, {marks['not_returned']} not"
     )
     if barge_ins["count"]:
-        table.add_row("barge-ins", f"{barge_ins['count']}, {barge_ins['never_cleared']} never cleared")
+        lines["barge-ins"] = f"{barge_ins['count']}, {barge_ins['never_cleared']} never cleared"
     underruns = figures["underruns"]
-    table.add_row(
-        "underruns", f"{underruns['within_a_reply']} within a reply, {underruns['all']} with pauses between"
-    )
+    lines["underruns"] = f"{underruns['within_a_reply']} within a reply, {underruns['all']} in all"
     if figures["awaited_in_vain"]:
-        table.add_row("[yellow]awaited in vain[/]", f"the agent, {figures['awaited_in_vain']} times")
+        lines["awaited in vain"] = f"the agent, {figures['awaited_in_vain']} times"
     generator = figures["generator"]
-    table.add_row(
-        "generator",
-        f"{generator['cpu_share']:.0%} of a core, {generator['peak_cpu_share']:.0%} in its worst second",
+    lines["generator"] = (
+        f"{generator['cpu_share']:.0%} of a core, {generator['peak_cpu_share']:.0%} in its worst second"
     )
     if (server := figures["server"]) is not None:
-        _add_server(table, server)
-    return table
+        lines |= _server(server)
+    return lines
 
 
-def _add_server(table: Table, server: dict[str, Any]) -> None:
+def _server(server: dict[str, Any]) -> dict[str, str]:
     cpu, rss = server["cpu_ms_per_call_second"], server["rss_mb_per_call"]
-    table.add_row(
-        "server",
+    text = (
         f"{'-' if cpu is None else f'{cpu:.2f}'} CPU ms per call-second ({server['cpu_share']:.0%} of a core), "
         f"{'-' if rss is None else f'{rss:.2f}'} MB per call ({server['rss_before_mb']:.0f} MB before, "
-        f"{server['rss_peak_mb']:.0f} MB at most)",
+        f"{server['rss_peak_mb']:.0f} MB at most)"
     )
-    if server["ended_early"]:
-        table.add_row("", "[red]the process ended before the load did[/]")
+    return {"server": text + (", ended before the load did" if server["ended_early"] else "")}
