@@ -88,6 +88,7 @@ class Bridge:
         self._answer_owed = False
         self._agent_losses = 0
         self._uplink_dropped = 0
+        self._keys_entered = 0
         self._rotate = False
         self._goodbye: str | None = None
         self._last_media = now
@@ -483,7 +484,11 @@ class Bridge:
             return
         if policy.interrupts and self.carrier.playout.speaking():
             self._cut(now)
-        self.agent.session.inject(Role.CALLER, f"[The caller pressed these keys: {digits}]", now)
+        words = f"[The caller pressed these keys: {digits}]"
+        self._keys_entered += 1
+        item_id = f"keys_{self._keys_entered}"
+        self.agent.session.inject(Role.CALLER, words, now, item_id=item_id)
+        self.transcript.text(item_id, Role.CALLER, words, final=True, at=self._since_answer(now))
         if not self.carrier.playout.speaking() and not self.agent.session.responding:
             self.latency.caller_stopped(now, 0.0)
             self.agent.session.request_response(now)

@@ -22,12 +22,12 @@ def read_speech(path: Path, rate: int = 8_000) -> bytes:
         AudioUnreadable: missing, not audio, or a format that needs ffmpeg and there is none.
     """
     try:
-        sound = AudioSegment.from_file(path)
+        # Opened here: pydub leaves a path's file open.
+        with path.open("rb") as file:
+            sound = AudioSegment.from_file(file)
     except FileNotFoundError as error:
         if path.exists():
-            raise AudioUnreadable(
-                f"{path}: only WAV is read without ffmpeg; install ffmpeg for the rest"
-            ) from error
+            raise AudioUnreadable(f"{path}: without ffmpeg only WAV can be read; install ffmpeg") from error
         raise AudioUnreadable(f"{path} is not there") from error
     except (CouldntDecodeError, IndexError, OSError, EOFError) as error:
         raise AudioUnreadable(f"{path} is not audio that can be read") from error

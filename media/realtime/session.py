@@ -266,9 +266,9 @@ class RealtimeSession:
         self._responses.ask(now, instructions)
         self._send_owed(now)
 
-    def inject(self, role: Role, words: str, now: float) -> None:
-        """Add text to the conversation; no response is asked for."""
-        self._send(openai.message_item(HistoryItem(role, words), self._dialect))
+    def inject(self, role: Role, words: str, now: float, *, item_id: str | None = None) -> None:
+        """Add text to the conversation, under our own `item_id` if given; no response is asked for."""
+        self._send(openai.message_item(HistoryItem(role, words), self._dialect, item_id=item_id))
 
     def tool_result(self, call_id: str, output: str, now: float) -> None:
         """Hand over one call's output; after the last of its response, ask for one response to all."""
