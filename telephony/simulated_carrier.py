@@ -44,6 +44,7 @@ class SimulatedCarrier:
         from_number: str,
         to_number: str,
         call_id: str | None = None,
+        account_id: str | None = None,
         drop_tails: bool = False,
         ids: Random | None = None,
     ) -> None:
@@ -59,10 +60,11 @@ class SimulatedCarrier:
         self._drop_tails = drop_tails
         self._ids = ids or Random()
         self.call_id = call_id or self._identifier("CA", "v3:")
-        self._account_id = self._identifier("AC", "")
+        self._account_id = account_id or self._identifier("AC", "")
 
-    def open_stream(self) -> CarrierSide:
-        """Return the next stream of the call."""
+    def open_stream(self, parameters: Mapping[str, str] | None = None) -> CarrierSide:
+        """Return the next stream of the call, with parameters of its own or those of the call."""
+        handed_over = self._parameters if parameters is None else dict(parameters)
         inbound, outbound = self._formats
         from_number, to_number = self._numbers
         stream_id = self._identifier("MZ", "")
@@ -71,7 +73,7 @@ class SimulatedCarrier:
                 call_id=self.call_id,
                 stream_id=stream_id,
                 account_id=self._account_id,
-                parameters=self._parameters,
+                parameters=handed_over,
                 from_number=from_number,
                 to_number=to_number,
                 inbound=inbound,
@@ -82,7 +84,7 @@ class SimulatedCarrier:
             call_id=self.call_id,
             stream_id=stream_id,
             account_id=self._account_id,
-            parameters=self._parameters,
+            parameters=handed_over,
             from_number=from_number,
             to_number=to_number,
             inbound=inbound,

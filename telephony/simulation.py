@@ -43,6 +43,18 @@ class PausableLink(Protocol):
     def resume_reading(self) -> None: ...
 
 
+class Exchange(Protocol):
+    """The carrier's REST side, where a call has one: it alone decides which streams come and when the call ends.
+
+    Told what happens on the line, on the loop, at the moment it happens.
+    """
+
+    def key_pressed(self, digit: str) -> None: ...
+    def stream_started(self, stream: StreamRecord) -> None: ...
+    def stream_ended(self, stream: StreamRecord) -> None: ...
+    def stream_refused(self, url: str, reason: str) -> None: ...
+
+
 @dataclass(slots=True, kw_only=True)
 class _Stream:
     """What one socket needs beyond its side of the wire."""
@@ -151,7 +163,9 @@ class SimulatedCall:
         call_id: str | None = None,
         auth_token: str | None = None,
         headers: Mapping[str, str] | None = None,
+        account_id: str | None = None,
         next_stream: Callable[[], str | None] | None = None,
+        exchange: Exchange | None = None,
         reattach_delay: float = REATTACH_DELAY,
         start_delay: float = 0.0,
         limit: float = 3_600.0,
@@ -168,6 +182,8 @@ class SimulatedCall:
             auth_token: signs the upgrade (Twilio) or is handed over with it (Telnyx).
             next_stream: asked for a url whenever a stream ended and the caller is still there; None hangs up.
                 Without it a planned reconnect goes to the same url and the gateway's close ends the call.
+            exchange: has the say instead. The caller is answered as the call begins, with `url` "" before any stream;
+                streams come by `attach` and go by `detach`, and between them the caller stays on the line.
             start_delay: from the upgrade to `start`, as when Telnyx connects before the answer.
             limit: the longest the call may last.
             history: keep audio, marks and playouts; without it counters only.
@@ -186,6 +202,7 @@ class SimulatedCall:
             from_number=from_number,
             to_number=to_number,
             call_id=call_id,
+            account_id=account_id,
             drop_tails=drop_tails,
             ids=ids,
         )
@@ -195,6 +212,8 @@ class SimulatedCall:
         self._url = url
         self._auth_token = auth_token
         self._headers = dict(headers or {})
+        self._parameters: Mapping[str, str] | None = None
+        self._exchange = exchange
         self._next_stream = next_stream
         self._reattach_delay = reattach_delay
         self._start_delay = start_delay
@@ -241,7 +260,10 @@ class SimulatedCall:
         self._began_at = self._loop.time()
         self._at(self._began_at + self._limit, lambda now: self._hang_up(now, EndedBy.LIMIT))
         self._over = self._loop.create_future()
-        self._connect(self._url)
+        if self._exchange is not None:
+            self._answered(self._began_at)
+        if self._url:
+            self._connect(self._url)
         self._arm()
         try:
             await self._over
@@ -253,11 +275,32 @@ class SimulatedCall:
                 self._stream.link.abort()
         return self._outcome(self._loop.time())
 
-    def hang_up(self) -> None:
-        """The caller hangs up now, whatever the script says; `run` returns soon."""
+    def hang_up(self, by: EndedBy = EndedBy.CALLER) -> None:
+        """The call ends now, whatever the script says; `run` returns soon."""
         self._act()
         if not self._over.done():
-            self._hang_up(self._loop.time(), EndedBy.CALLER)
+            self._hang_up(self._loop.time(), by)
+            self._act()
+
+    def attach(
+        self, url: str, *, parameters: Mapping[str, str] | None = None, auth_token: str | None = None
+    ) -> None:
+        """Open the call's next stream; only of a call with an `exchange`, while it has none."""
+        self._refusal, self._url = "", url
+        self._parameters, self._auth_token = parameters, auth_token
+        self._connect(url)
+
+    def detach(self) -> None:
+        """End the present stream as the carrier does: what is queued is dropped, `stop`, close."""
+        self._act()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = self._ear = None
+        stream = self._stream
+        if stream is not None and not stream.closing and not self._over.done():
+            now = self._loop.time()
+            self.line.break_off(now)
+            self._say_stop(stream, now)
             self._act()
 
     def _act(self) -> None:
@@ -352,7 +395,10 @@ class SimulatedCall:
             return
         if self._stream is None and self._refusal:
             self._note(self._loop.time(), "stream refused")
-            self._finish(self._ending or EndedBy.REFUSED)
+            if self._exchange is None or self._ending is not None:
+                self._finish(self._ending or EndedBy.REFUSED)
+            else:
+                self._exchange.stream_refused(self._url, self._refusal)
         self._act()
 
     def _opened(self, url: str, link: Link, now: float) -> None:
@@ -361,7 +407,7 @@ class SimulatedCall:
             return
         if self._accepted_at is None:
             self._accepted_at = now
-        side = self._carrier.open_stream()
+        side = self._carrier.open_stream(self._parameters)
         self._stream = _Stream(side=side, link=link, url=url, opened_at=now, position=self.line.received)
         self._streams.append(self._stream)
         self._note(now, "stream opened")
@@ -381,13 +427,18 @@ class SimulatedCall:
         self._inward.push(stream.side.start(), now)
         stream.first_frame = self.caller.frames
         if self._started_at is None:
-            self._started_at = now
             self._note(now, "stream started")
-            self.caller.answer(now, self.line.hear, self.outbound)
-            for stall in self._plan.stalls:
-                self._at(now + stall.at, partial(self._stall, stall))
-            for drop in self._plan.drops:
-                self._at(now + drop.at, partial(self._drop, drop))
+            self._answered(now)
+        if self._exchange is not None:
+            self._exchange.stream_started(stream.record())
+
+    def _answered(self, now: float) -> None:
+        self._started_at = now
+        self.caller.answer(now, self.line.hear, self.outbound)
+        for stall in self._plan.stalls:
+            self._at(now + stall.at, partial(self._stall, stall))
+        for drop in self._plan.drops:
+            self._at(now + drop.at, partial(self._drop, drop))
 
     # From the gateway
 
@@ -449,10 +500,14 @@ class SimulatedCall:
         if self._ending is not None:
             self._finish(self._ending)
             return
+        if not stream.closing:
+            self._note(now, "gateway closed the stream")
+        if self._exchange is not None:
+            self._exchange.stream_ended(stream.record())
+            return
         if stream.closing:
             self._resume(stream.resume_at, now)
             return
-        self._note(now, "gateway closed the stream")
         url = self._next_stream() if self._next_stream is not None else None
         if url is None or len(self._streams) >= MAX_STREAMS:
             self._finish(EndedBy.GATEWAY)
@@ -502,6 +557,8 @@ class SimulatedCall:
             self._inward.push(message, now)
 
     def _press(self, pressed: Pressed, now: float) -> None:
+        if self._exchange is not None:
+            self._exchange.key_pressed(pressed.digit)
         stream = self._stream
         if stream is None or stream.closing:
             return
@@ -592,7 +649,10 @@ class SimulatedCall:
             return
         stream.link.abort()
         self._stream_over(stream, None, "dropped by the plan", now)
-        self._resume(resume_at, now)
+        if self._exchange is not None:
+            self._exchange.stream_ended(stream.record())
+        else:
+            self._resume(resume_at, now)
 
     def _resume(self, resume_at: float | None, now: float) -> None:
         """Open the next stream of a call whose last one the carrier gave up."""
