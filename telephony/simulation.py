@@ -538,7 +538,7 @@ class SimulatedCall:
     def _say(self, payload: bytes, now: float) -> None:
         stream = self._stream
         if stream is None or stream.closing:
-            self._counts.unsent += 1
+            self._counts.unsent += self._ending is None  # nobody misses what is said after the end
             return
         if stream.link.paused:
             self._counts.unsent += 1

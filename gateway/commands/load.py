@@ -302,7 +302,7 @@ def _counts(figures: dict[str, Any]) -> dict[str, str]:
     lines = {}
     lines["frames"] = (
         f"{frames['sent']} sent, {frames['lost_by_plan']} lost and {frames['overtaken_by_plan']} overtaken by plan, "
-        f"{frames['unsent']} not taken by the gateway"
+        f"{frames['unsent']} not sent (no stream up, or the gateway did not read)"
     )
     if (echo := figures["echo"]) is not None:
         lines["echo"] = f"{echo['returned']} of {echo['sent']} frames came back, {echo['lost']} lost"
