@@ -135,10 +135,14 @@ class Generator:
     """How late its event loop met a deadline."""
 
     @property
-    def limited(self) -> bool:
-        """Whether it measured itself rather than the gateway."""
+    def limit(self) -> str | None:
+        """Return why it measured itself rather than the gateway; None if it did not."""
+        if self.peak_cpu_share > CPU_LIMIT:
+            return f"it took {self.peak_cpu_share:.0%} of a core at its worst; use fewer calls or several generators"
         late = self.late.percentile(0.99)
-        return self.peak_cpu_share > CPU_LIMIT or (late is not None and late > LATE_LIMIT)
+        if late is not None and late > LATE_LIMIT:
+            return f"its loop was {late * 1000:.0f} ms late (p99); this machine is busy with something else"
+        return None
 
 
 # Beyond these the figures are the generator's own: its queue grows with its load, and a frame is timed by the
@@ -236,7 +240,8 @@ class LoadReport:
             "cpu_share": round(generator.cpu_share, 3),
             "peak_cpu_share": round(generator.peak_cpu_share, 3),
             "loop_late": generator.late.report(),
-            "is_the_limit": generator.limited,
+            "is_the_limit": generator.limit is not None,
+            "why": generator.limit,
         }
 
     def _server(self) -> dict[str, Any] | None:

@@ -35,7 +35,7 @@ from gateway.commands.terminal import FAILED, MISUSED, err, fail, out, run
 from gateway.fine_loop import FineLoop
 from gateway.links import connect
 from gateway.load import Load, LoadPlan, Progress, echo_script, lasting_script, process_figures
-from gateway.load_report import CPU_LIMIT, LATE_LIMIT, LoadReport
+from gateway.load_report import LoadReport
 
 LOAD_SCRIPT = CALLER_SCRIPT.with_name("load.yaml")
 
@@ -260,10 +260,9 @@ def _tell(report: LoadReport, figures: dict[str, Any]) -> None:
         out.print(f"{name:11}  {text}", markup=False)
     for code, number in figures["carrier_errors"].items():
         out.print(f"[yellow]carrier error {escape(code)}[/], {number} times")
-    if report.generator.limited:
+    if (why := report.generator.limit) is not None:
         out.print(
-            f"[bold yellow]The generator itself was the limit[/] (above {CPU_LIMIT:.0%} of a core, or later than "
-            f"{LATE_LIMIT * 1000:.0f} ms): the times above are partly its own. Use fewer calls, or several generators."
+            f"[bold yellow]The generator itself was the limit[/]: {why}. The times above are partly its own."
         )
 
 
