@@ -214,6 +214,7 @@ class SimulatedCall:
         self._headers = dict(headers or {})
         self._parameters: Mapping[str, str] | None = None
         self._exchange = exchange
+        self._plays = True
         self._next_stream = next_stream
         self._reattach_delay = reattach_delay
         self._start_delay = start_delay
@@ -283,12 +284,30 @@ class SimulatedCall:
             self._act()
 
     def attach(
-        self, url: str, *, parameters: Mapping[str, str] | None = None, auth_token: str | None = None
+        self,
+        url: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        auth_token: str | None = None,
+        plays: bool = True,
     ) -> None:
-        """Open the call's next stream; only of a call with an `exchange`, while it has none."""
-        self._refusal, self._url = "", url
+        """Open the call's next stream; only of a call with an `exchange`, while it has none.
+
+        Without `plays` the carrier takes the gateway's audio and nobody hears it (Telnyx in a mode that is not RTP).
+        """
+        self._refusal, self._url, self._plays = "", url, plays
         self._parameters, self._auth_token = parameters, auth_token
         self._connect(url)
+
+    def hush(self) -> None:
+        """Silence at once, as the carrier's own prompts are cut short; pending marks of the gateway come back."""
+        self._act()
+        now = self._loop.time()
+        if self._stream is None or self._stream.closing:
+            self.line.break_off(now)
+        else:
+            self._return_marks(self.line.clear(now), now)
+            self._act()
 
     def detach(self) -> None:
         """End the present stream as the carrier does: what is queued is dropped, `stop`, close."""
@@ -463,7 +482,7 @@ class SimulatedCall:
         asked = stream.side.receive(message)
         if isinstance(asked, bytes):
             self._counts.media += 1
-            if not stream.closing:  # nobody is on the line any more
+            if self._plays and not stream.closing:  # nobody is on the line any more
                 self.line.queue(asked, now)
             if self._tag_sent:
                 self._match_tags(asked, arrived_at)
