@@ -39,8 +39,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## one whole simulated call: barge-in, digits, hang-up, stereo recording
 	@$(BIN)/offhook demo
 
-run: $(STAMP) ## serve on loopback with a scripted agent: any Twilio or Telnyx media client may call
-	@$(BIN)/offhook serve --demo-agent
+run: $(STAMP) ## serve on loopback with a scripted agent: any media client of this machine may call
+	@OFFHOOK_MEDIA_AUTH=$${OFFHOOK_MEDIA_AUTH:-none} $(BIN)/offhook serve --demo-agent
 
 # The tests run even where a check has failed, so that one run tells everything; either one fails the target.
 test: $(STAMP) ## every check, then every test, with the coverage report

@@ -24,7 +24,8 @@ def read_speech(path: Path, rate: int = 8_000) -> bytes:
     try:
         # Opened here: pydub leaves a path's file open.
         with path.open("rb") as file:
-            sound = AudioSegment.from_file(file)
+            # Told so, WAV is read without ffmpeg.
+            sound = AudioSegment.from_file(file, format="wav" if path.suffix.lower() == ".wav" else None)
     except FileNotFoundError as error:
         if path.exists():
             raise AudioUnreadable(f"{path}: without ffmpeg only WAV can be read; install ffmpeg") from error

@@ -96,8 +96,9 @@ class Settings(BaseSettings):
         default=None, description="Twilio's account auth token; checks the signature of its media upgrades."
     )
     telnyx_outbound_codec: Literal["auto", "pcmu", "pcma"] = Field(
-        default="auto",
-        description="What Telnyx was told to expect of us; `auto` answers in the caller's codec.",
+        default="pcmu",
+        description="What Telnyx was told to expect of us (`stream_bidirectional_codec`, PCMU unless told); "
+        "`auto` answers in the caller's codec.",
     )
 
     # The speech model.
@@ -123,7 +124,7 @@ class Settings(BaseSettings):
     )
     realtime_input_format: Format = Field(
         default="auto",
-        description="Caller's audio as asked of the model; `auto` is the carrier's own: nothing is transcoded.",
+        description="Caller's audio as asked of the model; `auto` is PCMU: what most calls bring is not touched then.",
     )
     realtime_output_format: Format = Field(default="auto", description="The model's audio, likewise.")
     realtime_transcription_model: str | None = Field(
@@ -170,7 +171,9 @@ class Settings(BaseSettings):
         description="Whether tones in the caller's audio count as digits, for a carrier that reports none: costs "
         "23 us per frame, and every digit twice where the carrier reports it too.",
     )
-    dtmf_interrupts: bool = Field(default=False, description="Whether a pressed digit cuts the agent off.")
+    dtmf_interrupts: bool = Field(
+        default=False, description="Whether a group of pressed digits cuts the agent off."
+    )
 
     # Audio.
     lead_ms: int = Field(
