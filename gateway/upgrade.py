@@ -1,6 +1,6 @@
 """The hand-over of an upgraded request from aiohttp to picows.
 
-aiohttp routes and authenticates; picows then costs half as much per message (docs/performance). The socket
+aiohttp routes and authenticates; picows then costs half as much per message (benchmarks/README.md). The socket
 changes hands between two turns of the loop: picows's protocol is put on the transport, is fed the handshake
 once more (it answers the 101 itself) and whatever the client sent too early. aiohttp's request stays open
 until the socket is gone, and is then told of the loss, as if it had been its own.
