@@ -88,8 +88,9 @@ class Ticker:
             while self._order and self._order[0] <= self._done:
                 self._empty(self._order[0], now)
         finally:
-            if self._order and self._armed is None:
-                self._arm(self._order[0])  # at once, if a callback failed
+            # At once, if a callback failed; and earlier than the callbacks asked for, if others wait already.
+            if self._order and (self._armed is None or self._order[0] < self._armed):
+                self._arm(self._order[0])
 
     def _empty(self, slot: int, now: float) -> None:
         entries = self._slots[slot]

@@ -182,3 +182,34 @@ def test_real_time_is_met_on_every_loop(each_loop: RunAsync) -> None:
         assert ticker.take_lateness() >= 0.0
 
     each_loop(scenario())
+
+
+def test_a_callback_that_waits_for_long_does_not_make_others_wait(virtual: RunAsync) -> None:
+    """While slots are being emptied no timer is armed: who schedules first then must not be the one it is set for."""
+
+    async def scenario() -> list[tuple[str, float]]:
+        loop = asyncio.get_running_loop()
+        ticker = Ticker(loop)
+        woken: list[tuple[str, float]] = []
+        ticker.schedule(
+            "quiet", 0.1, lambda now: ticker.schedule("quiet", 30.0, lambda now: woken.append(("quiet", now)))
+        )
+        ticker.schedule("speaking", 0.2, lambda now: woken.append(("speaking", now)))
+        await asyncio.sleep(31.0)
+        return woken
+
+    assert virtual(scenario()) == [("speaking", 0.2), ("quiet", 30.0)]
+
+
+def test_an_emptied_slot_is_still_met_when_somebody_comes_back_to_it(virtual: RunAsync) -> None:
+    async def scenario() -> list[float]:
+        ticker = Ticker(asyncio.get_running_loop())
+        woken: list[float] = []
+        ticker.schedule("call", 5.0, woken.append)
+        ticker.schedule("call", 1.0, lambda now: ticker.schedule("call", 6.0, woken.append))
+        await asyncio.sleep(3.0)
+        ticker.schedule("call", 5.0, woken.append)
+        await asyncio.sleep(7.0)
+        return woken
+
+    assert virtual(scenario()) == [5.0]
