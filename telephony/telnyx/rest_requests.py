@@ -92,6 +92,10 @@ class Parameters:
             raise RequestRefused(422, "10015", f"{name} must be an integer.", f"/{name}")
         return value
 
+    def loops(self) -> int | None:
+        """How often to play; None: until stopped."""
+        return None if self._values.get("loop") == "infinity" else self.number("loop", 1)
+
     def seconds(self, name: str, default_millis: int) -> float:
         """A parameter in milliseconds."""
         return self.number(name, default_millis) / 1_000
