@@ -25,11 +25,25 @@ BIN = Path(sys.executable).parent
 TESTED_ELSEWHERE = {
     "media/realtime/events.py": "values without behaviour; every session test is made of them",
     "telephony/events.py": "values without behaviour; every stream test is made of them",
+    "media/realtime/configuration.py": "values without behaviour; every session test is made of them",
+    "media/realtime/items.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
+    "media/realtime/responses.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
+    "media/realtime/rounds.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
+    "gateway/problem.py": "every refusal in tests/gateway/test_server.py is one",
+    "gateway/commands/examples.py": "two paths; tests/gateway/test_demo.py plays what is there",
+    "gateway/commands/settings.py": "tests/gateway/test_commands_check.py and _serve.py see what it prints",
+    "gateway/commands/terminal.py": "every test of a command reads what it prints and how it exits",
     "telephony/link.py": "two protocols without code; gateway.links and the memory link implement them",
 }
 
 # Test files of no one module, each with what they are about. Whole calls are in tests/calls.
-TESTS_ACROSS: dict[str, str] = {}
+TESTS_ACROSS: dict[str, str] = {
+    "tests/media/test_realtime_model.py": "the session against a server that keeps the real rules",
+    "tests/gateway/test_barge_in.py": "whole calls: what the model is told was heard",
+    "tests/gateway/test_chaos.py": "whole calls: whatever goes wrong, each ends once and leaves nothing behind",
+    "tests/gateway/test_demo.py": "the demo's call, on virtual time",
+    "tests/gateway/test_interop.py": "a carrier that is none of ours",
+}
 
 # Modules that are imported only where an extra is installed.
 EXTRAS = {"gateway.agent.local": "local"}
