@@ -91,6 +91,10 @@ class AgentLeg:
         playout.end_item(self._item)
         self._item = None
 
+    def finish(self, playout: PlayoutClock) -> None:
+        """The session is gone: what has come of its item is all there is, to the last partial frame."""
+        self._finish_item(playout)
+
     def interrupt(self, cut: Cut, rate: int, now: float) -> list[ItemCut]:
         """Tell the model what the caller heard; return the same, item by item."""
         delay = 0.0

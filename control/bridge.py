@@ -21,7 +21,9 @@ from media import g711
 from media.digits import DigitCollector, DigitEvent, KeyPressed, KeysEntered
 from media.dtmf import DtmfDetector
 from media.latency import LatencyTracker
+from media.playout import Cut
 from media.realtime import events as agent
+from media.realtime.configuration import ItemCut
 from media.realtime.events import Role, Severity
 from media.realtime.session import RealtimeSession, SessionState
 from media.turns import Floor, Speech, TurnTracker
@@ -37,6 +39,9 @@ _RESUMED = (
 
 # Where the caller may not interrupt, this much of speech is still something to answer afterwards, in seconds.
 _UTTERANCE = 0.4
+# An agent session that lived this long was sound: its loss is a new trouble, not the old one again. Counted from
+# `ready`, or a server that accepts and closes would be dialled without pause for as long as the caller stays.
+_STEADY = 10.0
 
 
 class Deadline(Enum):
@@ -87,6 +92,7 @@ class Bridge:
         self._resuming = False
         self._answer_owed = False
         self._agent_losses = 0
+        self._ready_at: float | None = None
         self._uplink_dropped = 0
         self._keys_entered = 0
         self._rotate = False
@@ -134,6 +140,7 @@ class Bridge:
     def carrier_pressure(self, paused: bool, now: float) -> None:
         self.carrier.playout.paused = paused
         self._send_due(now)
+        self.wake_changed = True  # a paused playout has no deadline; from here on it has one again
 
     def _caller_audio(self, frames: Sequence[bytes], now: float) -> None:
         self._last_media = now
@@ -231,7 +238,8 @@ class Bridge:
             self._agent_audio(leg, scanned[0], scanned[1], now)
             return
         for event in leg.session.receive(message, now):
-            self._agent_event(event, leg, now)
+            if self.agent is leg:  # else an event before this one has ended the session
+                self._agent_event(event, leg, now)
         self._settle(now)
 
     def agent_lost(self, code: int | None, reason: str, now: float, *, retry: bool = True) -> None:
@@ -250,7 +258,18 @@ class Bridge:
         self.ws_unavailable = True
         # Whoever was waiting for an answer still is.
         self._answer_owed = self._answer_owed or self.turns.floor is Floor.WAITING
+        self._rotate = False
+        if self.policy.greeting is not None and not (
+            self.turns.turns or self.transcript.utterances or self.carrier.playout.speaking()
+        ):
+            self._greeted = False  # it was asked for and never heard
+        if self._ready_at is not None and now - self._ready_at >= _STEADY:
+            self._agent_losses = 0
+        self._ready_at = None
         self._drop_agent()
+        if self._goodbye is not None and not self._saying():
+            self._end(self._goodbye, now)
+            return
         retries = self.policy.deadlines.agent_retries
         if not retry or self._agent_losses >= len(retries):
             self._end("error", now)
@@ -315,14 +334,15 @@ class Bridge:
                 self.timeline.add(now, "agent.truncated", audio_end_ms=audio_end_ms)
             case agent.ExpiringSoon(seconds_left):
                 self.timeline.add(now, "agent.expiring", seconds_left=seconds_left)
-                self._rotate = True
+                # A session that is short from its beginning is used to its end: the next would be no longer.
+                self._rotate = self._ready_at is not None and now - self._ready_at >= _STEADY
             case agent.AgentFault():
                 self._fault(event, now)
             case agent.Unrecognised():
                 pass
 
     def _agent_ready(self, event: agent.Ready, now: float) -> None:
-        self._agent_losses = 0
+        self._ready_at = now
         self.timeline.add(
             now,
             "agent.ready",
@@ -423,8 +443,7 @@ class Bridge:
         rate = self.carrier.playout.format.rate
         cut = self.carrier.cut(now)
         cuts = self.agent.interrupt(cut, rate, now) if self.agent is not None else []
-        for item in cuts:
-            self.transcript.cut(item.item_id, item.heard_ms)
+        self._tell_transcript(cut, cuts)
         self.turns.handle(Speech.AGENT_CUT, now)
         self._greeting_protected = False
         self.timeline.add(
@@ -435,6 +454,14 @@ class Bridge:
             discarded_ms=round(cut.discarded * 1000 / rate),
             items=len(cuts),
         )
+
+    def _tell_transcript(self, cut: Cut, told: Sequence[ItemCut] = ()) -> None:
+        """Note what was heard of each item; those of a session that is gone, or at the call's end, are told nobody."""
+        rate = self.carrier.playout.format.rate
+        for item in cut.items:
+            self.transcript.cut(item.item, item.heard * 1000 // rate)
+        for each in told:
+            self.transcript.cut(each.item_id, each.heard_ms)
 
     def _agent_may_have_finished(self, now: float) -> None:
         if self.turns.floor not in (Floor.AGENT, Floor.CONTESTED) or self.carrier.playout.speaking():
@@ -480,15 +507,18 @@ class Bridge:
 
     def _digits_to_model(self, digits: str, now: float) -> None:
         policy = self.policy.digits
-        if self.agent is None or not policy.to_model:
+        if self._goodbye is not None or not policy.to_model:
             return
         if policy.interrupts and self.carrier.playout.speaking():
             self._cut(now)
         words = f"[The caller pressed these keys: {digits}]"
         self._keys_entered += 1
         item_id = f"keys_{self._keys_entered}"
-        self.agent.session.inject(Role.CALLER, words, now, item_id=item_id)
         self.transcript.text(item_id, Role.CALLER, words, final=True, at=self._since_answer(now))
+        if self.agent is None:
+            self._answer_owed = True  # the next session is told of them with the rest
+            return
+        self.agent.session.inject(Role.CALLER, words, now, item_id=item_id)
         if not self.carrier.playout.speaking() and not self.agent.session.responding:
             self.latency.caller_stopped(now, 0.0)
             self.agent.session.request_response(now)
@@ -506,6 +536,8 @@ class Bridge:
         if not after_playout or not self._saying():
             self._end(reason, now)
             return
+        if self._goodbye is not None:
+            return
         self._goodbye = reason
         self._deadlines[Deadline.GOODBYE] = now + self.policy.deadlines.goodbye
         self.wake_changed = True
@@ -515,11 +547,14 @@ class Bridge:
         return self.carrier.playout.speaking() or responding
 
     def _end(self, reason: str, now: float) -> None:
+        """End now; a reason of ours that a goodbye was heard for stands, unless the carrier was first after all."""
         if self.over():
             return
+        if self._goodbye is not None and reason != "caller-hangup":
+            reason = self._goodbye
         self.ended_reason = reason
         self.ended_at = now
-        self.carrier.finish(now)
+        self._tell_transcript(self.carrier.finish(now))
         self._deadlines.clear()
         self.timeline.add(now, "call.ended", ended_reason=reason)
         self.outputs.actions += [CloseCarrier(), CloseAgent(), Finish(reason)]
@@ -556,7 +591,8 @@ class Bridge:
         if self.agent is not None:
             leg = self.agent
             for event in leg.session.poll(now):
-                self._agent_event(event, leg, now)
+                if self.agent is leg:
+                    self._agent_event(event, leg, now)
         self._settle(now)
 
     def _deadline_passed(self, deadline: Deadline, now: float) -> None:
@@ -566,12 +602,12 @@ class Bridge:
             case Deadline.GRACE:
                 self._end("error", now)
             case Deadline.DURATION:
-                del self._deadlines[deadline]
+                self._deadlines.pop(deadline, None)  # gone if another, as late, has ended the call
                 self.end("max-duration", now)
             case Deadline.SILENCE:
                 self._end("silence-timeout", now)
             case Deadline.GOODBYE:
-                self._end(self._goodbye or "error", now)
+                self._end("error", now)
 
     def _media_deadline(self, now: float) -> None:
         """The watchdog is moved here, not by every frame."""
@@ -587,6 +623,7 @@ class Bridge:
         if self.over():
             return
         self._send_due(now)
+        self._agent_may_have_finished(now)  # by the clock, where a carrier returns no marks
         if self.agent is not None:
             self.agent.flush()
         if self._goodbye is not None and not self._saying():
@@ -605,6 +642,8 @@ class Bridge:
 
     def _drop_agent(self) -> None:
         self._uplink_dropped = self.uplink_dropped
+        if self.agent is not None:
+            self.agent.finish(self.carrier.playout)
         self.agent = None
 
     def _since_answer(self, now: float) -> float:

@@ -26,6 +26,15 @@ _RECORD_EVERY = 2.0
 _RECORD_HOLD = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class FrameCounts:
+    """Caller frames of a call, over all its streams."""
+
+    received: int = 0
+    reordered: int = 0
+    lost: int = 0
+
+
 @dataclass(slots=True)
 class _Run:
     """A run of playout, and where it is in the caller's media time (samples)."""
@@ -53,6 +62,7 @@ class CarrierLeg:
         self.caller_level = LevelMeter()
         self.agent_level = LevelMeter()
         self.caller_samples = 0
+        self._earlier = FrameCounts()
         self._last_media = 0.0
         self._settle_at = 0
         self._runs: deque[_Run] = deque()
@@ -74,10 +84,11 @@ class CarrierLeg:
         if self.generation == 1:
             self._settle_formats(stream)
         self.inbound = stream.inbound
+        self._earlier = self.frames
         self.reorder = ReorderWindow(stream.inbound)
         self.started = True
         self._last_media = now
-        self.playout.fill_silence = stream.needs_silence_until_first_audio and not self.playout.written
+        self.playout.fill_silence = stream.needs_silence_until_first_audio and not self.playout.spoken
         self._outputs.carrier.append(stream.mark(self.playout.attach(now)))
 
     def _settle_formats(self, stream: CarrierStream) -> None:
@@ -107,6 +118,16 @@ class CarrierLeg:
                 recorder.caller(frame, self.inbound.encoding)
         if self.caller_samples >= self._settle_at:
             self._settle()
+
+    @property
+    def frames(self) -> FrameCounts:
+        """What has come so far."""
+        before, window = self._earlier, self.reorder
+        return FrameCounts(
+            before.received + window.received,
+            before.reordered + window.reordered,
+            before.lost + window.lost,
+        )
 
     # --- outbound
 
@@ -190,12 +211,13 @@ class CarrierLeg:
             until = max(min(until, outstanding), until - self._samples(_RECORD_HOLD))
         self._emit(self.recorder.settle(until))
 
-    def finish(self, now: float) -> None:
-        """The call is over: settle all accounts."""
-        self.cut(now)
+    def finish(self, now: float) -> Cut:
+        """The call is over: settle all accounts; return what was cut short by the end."""
+        cut = self.cut(now)
         if self.recorder is not None:
             self._emit(self.recorder.finish())
             self.recorder = None
+        return cut
 
     def _emit(self, block: bytes) -> None:
         if not block:

@@ -49,15 +49,15 @@ def call_record(facts: CallFacts, bridge: Bridge) -> dict[str, object]:
 
 def _media(bridge: Bridge) -> dict[str, Value]:
     """The counts that answer whether the audio was sound."""
-    playout, reorder = bridge.carrier.playout, bridge.carrier.reorder
+    playout, frames = bridge.carrier.playout, bridge.carrier.frames
     return {
         "stream_generations": bridge.carrier.generation,
         "inbound": str(bridge.carrier.inbound),
         "outbound": str(playout.format),
         "round_trip_ms": round(playout.round_trip * 1000, 1),
-        "frames_received": reorder.received,
-        "frames_reordered": reorder.reordered,
-        "frames_lost": reorder.lost,
+        "frames_received": frames.received,
+        "frames_reordered": frames.reordered,
+        "frames_lost": frames.lost,
         "written_samples": playout.written,
         "sent_samples": playout.sent,
         "marks_overdue": playout.marks_overdue,

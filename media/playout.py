@@ -128,6 +128,8 @@ class PlayoutClock:
         self._attached = False
         self.paused = False
         self.fill_silence = False
+        self.spoken = False
+        """Whether the agent has ever said anything."""
         self.epoch = 0
         self._pending: dict[str, tuple[int, float]] = {}
         self._last_mark = 0
@@ -163,6 +165,7 @@ class PlayoutClock:
             segment = _Segment(item, start, start, start)
             self._segments.append(segment)
             self.fill_silence = False
+            self.spoken = True
         if len(self._queue) + len(audio) > self._max_queued:
             self.overflow += len(audio) // self._width
             return
@@ -237,7 +240,10 @@ class PlayoutClock:
         heard = self.heard(now - self.round_trip)
         resume = heard - (heard - self._released) % self._frame
         self._release(resume)
-        self._queue[:0] = self._unheard
+        if self.spoken:
+            self._queue[:0] = self._unheard
+        else:  # silence that kept the stream alive; the next one has its own
+            self._segments.clear()
         self.sent = resume
         self._begin_epoch(now)
 
@@ -299,6 +305,8 @@ class PlayoutClock:
             return self._time_of(self.sent)
         if self._last_mark < self.sent:
             return self._idle_mark_at()
+        if self.acked < self.sent:
+            return max(self._time_of(self.sent) + MARK_OVERDUE, self._overdue_at)
         return None
 
     def speaking(self) -> bool:
