@@ -287,16 +287,17 @@ class CallRunner:
         outputs = self.bridge.outputs
         if self._trace is not None:
             self._trace.outputs(outputs, now)
+        # Taken before they are sent: a send may tell of pressure at once, which comes back here.
         if outputs.carrier:
+            messages, outputs.carrier = outputs.carrier, []
             if self._carrier_link is not None:
-                for message in outputs.carrier:
+                for message in messages:
                     self._carrier_link.send(message)
-            outputs.carrier.clear()
         if outputs.agent:
+            messages, outputs.agent = outputs.agent, []
             if self._agent_link is not None:
-                for message in outputs.agent:
+                for message in messages:
                     self._agent_link.send(message)
-            outputs.agent.clear()
         if outputs.recording:
             self._write_recording()
         if outputs.actions:
@@ -357,9 +358,10 @@ class CallRunner:
             self._carrier_link = None
         if self._trace is not None:
             self._trace.close()
+            self._trace = None  # a call whose files are being written may still be told to end
 
     async def _write_record(self) -> None:
-        path = await self._recording.finish() if self._recording is not None else None
+        path = await self._finish_recording()
         facts = CallFacts(
             call_id=self.call_id,
             carrier=self.carrier,
@@ -375,6 +377,20 @@ class CallRunner:
             ended_reason=self.bridge.ended_reason,
             duration=self.record["duration_seconds"],
         )
+
+    async def _finish_recording(self) -> Path | None:
+        """A recording that fails is lost, its call's record is not."""
+        recording = self._recording
+        if recording is None:
+            return None
+        path = None
+        try:
+            path = await recording.finish()
+        except OSError as fault:
+            recording.error = recording.error or str(fault)
+        if recording.error is not None:
+            log.error("recording failed", call_id=self.call_id, error=recording.error)
+        return path
 
     def _save(self, text: str) -> None:
         self._services.records.mkdir(parents=True, exist_ok=True)

@@ -51,6 +51,19 @@ class CallCounts:
     ended_reasons: dict[str, int] = field(default_factory=dict)
 
 
+class _Nobody:
+    """Listens to a socket that was turned away, until it is gone."""
+
+    def message_received(self, message: bytes) -> None:
+        """Nothing comes after a close."""
+
+    def pressure(self, paused: bool) -> None:
+        """Nothing is sent."""
+
+    def link_lost(self, code: int | None, reason: str) -> None:
+        """As was asked for."""
+
+
 class Calls:
     """Owns the task of every live call. Driven by accepted sockets; never decides when a call ends."""
 
@@ -113,9 +126,13 @@ class Calls:
         """The socket named its call: the one begun for it, or a live one whose stream comes back."""
         key = (call.carrier, started.carrier_call_id)
         known = self._by_carrier_call.get(key)
-        if known is not None:
+        if known is not None and not known.finished.is_set():
             call.discard()
             return known.attach(link, backlog)
+        if call.finished.is_set():
+            # It ended before its stream began: its agent cannot be reached, or a drain ran out of patience.
+            link.close(1011, "the call has ended")
+            return _Nobody()
         self._by_carrier_call[key] = call
         self._claimed[call.call_id] = key
         self.counts.accepted += 1
@@ -129,7 +146,9 @@ class Calls:
     def _ended(self, task: asyncio.Task[None]) -> None:
         call = self._tasks.pop(task)
         self._live.pop(call.call_id, None)
-        if (key := self._claimed.pop(call.call_id, None)) is not None:
+        key = self._claimed.pop(call.call_id, None)
+        # Its carrier may have come back, as another call, while the record was written.
+        if key is not None and self._by_carrier_call.get(key) is call:
             del self._by_carrier_call[key]
         if call.record is not None:
             self.last_record = call.record
@@ -146,15 +165,15 @@ class Calls:
         counts.ended += 1
         counts.ended_reasons[reason] = counts.ended_reasons.get(reason, 0) + 1
         counts.barge_ins += bridge.turns.barge_ins
-        counts.frames_received += bridge.carrier.reorder.received
-        counts.frames_lost += bridge.carrier.reorder.lost
+        counts.frames_received += bridge.carrier.frames.received
+        counts.frames_lost += bridge.carrier.frames.lost
 
     def frames(self) -> tuple[int, int]:
         """Caller frames received and lost, live calls included."""
-        windows = [call.bridge.carrier.reorder for call in self._live.values()]
+        live = [call.bridge.carrier.frames for call in self._live.values()]
         return (
-            self.counts.frames_received + sum(window.received for window in windows),
-            self.counts.frames_lost + sum(window.lost for window in windows),
+            self.counts.frames_received + sum(frames.received for frames in live),
+            self.counts.frames_lost + sum(frames.lost for frames in live),
         )
 
     def unready(self) -> list[str]:

@@ -287,7 +287,11 @@ class MemoryNetwork:
             await asyncio.sleep(self.delay)
             raise
         self.links.append((client, server))
-        await asyncio.sleep(self.delay)  # its answer; what the server said at once comes right behind
+        try:
+            await asyncio.sleep(self.delay)  # its answer; what the server said at once comes right behind
+        except asyncio.CancelledError:
+            client.abort()
+            raise
         client.listener = listener
         return client
 
