@@ -489,7 +489,7 @@ class SimulatedTelnyx:
         if request.match_info["id"] != self.connection_id:
             raise RequestRefused(404, "10005", "The requested resource or URL could not be found.")
         calls = [_described(leg, self._now()) for leg in self._legs() if leg.leg.alive]
-        meta = {"total_items": len(calls), "cursors": {"before": None, "after": None}}
+        meta = {"total_results": len(calls), "total_pages": 1, "page_number": 1, "page_size": len(calls)}
         return msgspec.json.encode({"data": calls, "meta": meta})
 
     def _recording(self, request: web.Request, _: bytes) -> bytes:

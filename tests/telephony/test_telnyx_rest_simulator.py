@@ -515,7 +515,7 @@ def test_requests_are_refused_with_the_carriers_own_codes(real: RunAsync) -> Non
         async with scene() as s:
             leg = s.carrier.place_call(OURS)
             calls, actions = s.sdk.calls, s.sdk.calls.actions
-            own = {"connection_id": s.carrier.connection_id}
+            own: dict[str, Any] = {"connection_id": s.carrier.connection_id}
             assert await refusal(s.dial(to="12")) == (422, "10016")
             assert await refusal(s.dial(connection_id="1")) == (422, "10015")
             assert await refusal(s.dial(timeout_secs=1)) == (422, "10033")
