@@ -495,7 +495,7 @@ def _time(text: str) -> datetime | None:
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             moment = read(text)
-        except ValueError:
+        except (ValueError, OverflowError):  # the standard library counts years of any length
             continue
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return None
