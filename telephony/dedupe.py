@@ -1,6 +1,6 @@
 """Which events have been seen already: carriers deliver at least once, and often twice within a second."""
 
-from telephony.calls import Origin
+from telephony.calls import CallEvent, TwimlRequested
 
 # Carriers give up re-sending within a minute or so (Telnyx, `webhook_retries_policies`: 60 s in all); this many
 # events pass a busy gateway in several of them.
@@ -24,9 +24,14 @@ class SeenEvents:
     def __len__(self) -> int:
         return len(self._seen)
 
-    def is_new(self, origin: Origin) -> bool:
-        """Return whether the event is seen for the first time, and remember it."""
-        key = origin.carrier, origin.event_id
+    def is_new(self, event: CallEvent) -> bool:
+        """Return whether the event is seen for the first time, and remember it.
+
+        A question is new however often it is put: who repeats it has not heard the answer.
+        """
+        if isinstance(event, TwimlRequested):
+            return True
+        key = event.origin.carrier, event.origin.event_id
         if key in self._seen:
             self.duplicates += 1
             return False

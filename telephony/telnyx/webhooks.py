@@ -119,7 +119,7 @@ def client_state(token: LegToken) -> str:
     return b64encode(str(token).encode()).decode()
 
 
-def _token(state: object) -> LegToken | None:
+def leg_token(state: object) -> LegToken | None:
     """What came back may be null or another program's: then the leg has no name of ours."""
     if not isinstance(state, str):
         return None
@@ -184,7 +184,7 @@ def _origin(event_id: str, occurred_at: object, payload: Payload) -> Origin:
         leg_id=_text(payload, "call_leg_id"),
         session_id=_text(payload, "call_session_id"),
         account_id=_text(payload, "connection_id"),
-        token=_token(payload.get("client_state")),
+        token=leg_token(payload.get("client_state")),
     )
 
 

@@ -269,7 +269,9 @@ class _Request:
 
 
 def _voice(request: _Request) -> list[Reported]:
-    return [*_progress(request), *_document(request, TwimlPurpose.VOICE)]
+    """A call that still rings when its document is asked for came in."""
+    happened = [_initiated(request)] if request.status == "ringing" else _progress(request)
+    return [*happened, *_document(request, TwimlPurpose.VOICE)]
 
 
 def _status(request: _Request) -> list[Reported]:
@@ -293,8 +295,7 @@ def _progress(request: _Request) -> list[Reported]:
         case "queued" | "initiated":
             return [*detected, _initiated(request)]
         case "ringing":
-            is_ours_to_answer = _direction(request) is Direction.INBOUND
-            return [*detected, _initiated(request) if is_ours_to_answer else Ringing(origin=_at(request))]
+            return [*detected, Ringing(origin=_at(request))]
         case "in-progress":
             return [Answered(origin=_at(request)), *detected]
         case _ if status in _FINAL:
@@ -307,12 +308,9 @@ def _at(request: _Request) -> Origin:
     return request.origin(request.status)
 
 
-def _direction(request: _Request) -> Direction | None:
-    return _DIRECTIONS.get(request.form.get("Direction", ""))
-
-
 def _initiated(request: _Request) -> Initiated:
-    form, direction = request.form, _direction(request)
+    form = request.form
+    direction = _DIRECTIONS.get(form.get("Direction", ""))
     if direction is None:
         raise ValueError("no Direction")
     return Initiated(

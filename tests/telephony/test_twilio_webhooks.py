@@ -420,6 +420,7 @@ def at(step: str, sequence: int) -> Origin:
             ),
         ),
         ({"CallStatus": "ringing", "Direction": "outbound-api"}, Ringing(origin=at("ringing", 0))),
+        ({"CallStatus": "ringing", "Direction": "inbound"}, Ringing(origin=at("ringing", 0))),
         ({"CallStatus": "in-progress"}, Answered(origin=at("in-progress", 0))),
         (
             {"CallStatus": "completed", "CallDuration": "61", "Duration": "2", "SipResponseCode": "200"},
