@@ -132,7 +132,19 @@ def test_a_timestamp_that_is_no_time_is_refused_before_any_arithmetic(timestamp:
         verify(BODY, HEADERS | {"telnyx-timestamp": timestamp}, public_key=PUBLIC_KEY, now=SIGNED_AT)
 
 
-@pytest.mark.parametrize("signature", ["", "AAAA", "not base64!", "é", SIGNATURE[:-4], "A" * 88])
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "",
+        "AAAA",
+        "not base64!",
+        "é",
+        SIGNATURE[:-4],
+        "A" * 88,
+        f" {SIGNATURE}",
+        f"{SIGNATURE[:8]}!{SIGNATURE[8:]}",
+    ],
+)
 def test_a_signature_that_is_none_is_refused(signature: str) -> None:
     headers = HEADERS | {"telnyx-signature-ed25519": signature}
     assert not accepts(BODY, headers, SIGNED_AT)
