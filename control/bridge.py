@@ -103,6 +103,8 @@ class Bridge:
 
     def carrier_attached(self, stream: CarrierStream, now: float) -> None:
         """A media socket stands for this call: the first, or one that replaces another."""
+        if self.over():
+            return
         if self.carrier.stream is not None:
             self.outputs.actions.append(CloseCarrier())
             self.carrier.lose(now)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from media.audio import Encoding
-from media.wav import WavHeader, repair
+from media.wav import BadWav, WavHeader, repair
 
 # Half a minute of stereo PCM16 at 8 kHz: a disk that is further behind than this is not coming back in time.
 MAX_BEHIND = 1_000_000
@@ -81,10 +81,18 @@ class Recording:
 
 
 def repair_all(folder: Path) -> list[Path]:
-    """Finish what a crash left unfinished; return the recordings that were."""
+    """Finish what a crash left unfinished; return the recordings that were.
+
+    What cannot be repaired (the crash came before the header was whole) is set aside: it must not keep us from
+    starting.
+    """
     repaired = []
     for part in sorted(folder.glob("*.wav.part")):
-        with part.open("r+b") as file:
-            repair(file)
+        try:
+            with part.open("r+b") as file:
+                repair(file)
+        except BadWav:
+            part.rename(part.with_suffix(".broken"))
+            continue
         repaired.append(part.rename(part.with_suffix("")))
     return repaired
