@@ -205,6 +205,7 @@ class CarrierLeg:
         self._settle_at = self.caller_samples + self._samples(_RECORD_EVERY)
         if self.recorder is None:
             return
+        self._record_heard()  # by the clock, where marks are overdue
         until = self.caller_samples
         if self.playout.acked < self.playout.sent:
             outstanding, _ = self._place(self.playout.acked, 1)

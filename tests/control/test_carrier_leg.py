@@ -50,6 +50,16 @@ def test_what_the_caller_heard_is_recorded_where_it_was_heard() -> None:
     assert abs(int(loud[-1]) - 16_000) <= 320
 
 
+def test_marks_that_never_come_back_move_nothing_in_the_recording() -> None:
+    leg, outputs = started()
+    play(leg, 20.0, speak_at=1.0)
+    leg.finish(20.0)
+    loud = np.flatnonzero(np.abs(agent_track(outputs)) > 500)
+    assert abs(int(loud[0]) - 8_000) <= 320
+    assert abs(int(loud[-1]) - 16_000) <= 320
+    assert abs(agent_track(outputs).size - 160_000) <= 160
+
+
 def test_what_was_cut_is_not_in_the_recording_and_is_told() -> None:
     leg, outputs = started()
     play(leg, 1.4, speak_at=1.0)
