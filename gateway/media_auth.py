@@ -6,9 +6,7 @@ A *shared secret* in its place (`OFFHOOK_MEDIA_AUTH=shared:<secret>`) for foreig
 Where Twilio signs the upgrade, and we hold the key, a wrong signature is refused whatever else is right.
 """
 
-import base64
 import hashlib
-import hmac
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +14,9 @@ from heapq import heappop, heappush
 from secrets import token_urlsafe
 from typing import Literal
 from urllib.parse import urlsplit
+
+from telephony.signatures import SignatureRefused, equal, header
+from telephony.twilio.webhooks import verify_upgrade
 
 # Seconds until an unused token is worth nothing: a carrier connects within one or two of being told to.
 TOKEN_LIFETIME = 60.0
@@ -117,7 +118,7 @@ class MediaAuth:
         """
         if carrier == "twilio":
             self._check_twilio(target, headers)
-        if self._shared is not None and _equal(token, self._shared):
+        if self._shared is not None and equal(token, self._shared):
             return Authorised("shared")
         granted = self._tokens.redeem(token, now)
         if granted is not None:
@@ -128,19 +129,15 @@ class MediaAuth:
 
     def _check_twilio(self, target: str, headers: Mapping[str, str]) -> None:
         """Twilio signs the exact URL of its TwiML, which is ours: never what a proxy says it was."""
-        signature = headers.get("x-twilio-signature")
-        if signature is None or self._twilio_auth_token is None:
+        if header(headers, "x-twilio-signature") is None or self._twilio_auth_token is None:
             return
         if self._public_url is None:
             raise MediaRefused(403, "invalid_signature", "signed, but the public URL is not configured")
         url = media_origin(self._public_url) + target
-        if not _equal(twilio_signature(self._twilio_auth_token, url), signature):
-            raise MediaRefused(403, "invalid_signature", "the Twilio signature does not fit the public URL")
-
-
-def twilio_signature(auth_token: str, url: str) -> str:
-    """HMAC-SHA1 of a URL without parameters (Twilio, Security, Validating Requests)."""
-    return base64.b64encode(hmac.digest(auth_token.encode(), url.encode(), "sha1")).decode()
+        try:
+            verify_upgrade(url, headers, auth_token=self._twilio_auth_token)
+        except SignatureRefused as refused:
+            raise MediaRefused(403, refused.code, refused.detail) from refused
 
 
 def media_origin(public_url: str) -> str:
@@ -187,11 +184,6 @@ def _from_this_machine(headers: Mapping[str, str]) -> bool:
     host = urlsplit(f"//{headers.get('host', 'localhost')}").hostname
     origin = urlsplit(headers.get("origin", "http://localhost")).hostname
     return is_loopback(host or "") and is_loopback(origin or "")
-
-
-def _equal(left: str, right: str) -> bool:
-    """In constant time, and of any text a header or a path may hold."""
-    return hmac.compare_digest(left.encode(errors="surrogatepass"), right.encode(errors="surrogatepass"))
 
 
 def _digest(token: str) -> bytes:
