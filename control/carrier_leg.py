@@ -67,6 +67,9 @@ class CarrierLeg:
         self._settle_at = 0
         self._runs: deque[_Run] = deque()
         self._runs_seen = 0
+        # Both laws, both directions.
+        self._rate = PCMU_8K.rate
+        self._frame = PCMU_8K.frame_samples
 
     # --- the stream's life
 
@@ -142,7 +145,7 @@ class CarrierLeg:
             return False
         if playout.runs != self._runs_seen:
             self._runs_seen = playout.runs
-            self._runs.append(_Run(playout.run_start, self._media_time(now)))
+            self._run_began(now)
         carrier = self._outputs.carrier
         audio = False
         for item in due:
@@ -172,10 +175,19 @@ class CarrierLeg:
     def _samples(self, seconds: float) -> int:
         return round(seconds * self.inbound.rate)
 
-    def _media_time(self, now: float) -> int:
-        """The caller's media time at `now`: what has come, and the part of a frame that is under way."""
-        under_way = self._samples(max(0.0, now - self._last_media))
-        return self.caller_samples + min(under_way, self.inbound.frame_samples)
+    def _run_began(self, now: float) -> None:
+        """Note where a run belongs: beside what the caller has said by now, the part of a frame under way included."""
+        if self.recorder is None:
+            return
+        under_way = int(max(0.0, now - self._last_media) * self._rate)
+        left_at = self.caller_samples + min(under_way, self._frame)
+        start = self.playout.run_start
+        if self._runs:
+            last = self._runs[-1]
+            # A carrier fed in real time runs dry for a moment between any two frames: still the same stretch.
+            if abs(last.left_at + start - last.start - left_at) < self._frame:
+                return
+        self._runs.append(_Run(start, left_at))
 
     def _record_heard(self) -> None:
         for heard in self.playout.take_heard():
