@@ -88,9 +88,12 @@ class Ticker:
             while self._order and self._order[0] <= self._done:
                 self._empty(self._order[0], now)
         finally:
-            # At once, if a callback failed; and earlier than the callbacks asked for, if others wait already.
-            if self._order and (self._armed is None or self._order[0] < self._armed):
-                self._arm(self._order[0])
+            self._arm_first()
+
+    def _arm_first(self) -> None:
+        """At once, if a callback failed; and earlier than the callbacks asked for, if others wait already."""
+        if self._order and (self._armed is None or self._order[0] < self._armed):
+            self._arm(self._order[0])
 
     def _empty(self, slot: int, now: float) -> None:
         entries = self._slots[slot]

@@ -134,7 +134,7 @@ def place(
     network_delay: float = 0.0,
     impairments: Impairments | None = None,
     inbound: AudioFormat = PCMU_8K,
-    **options: Any,  # noqa: ANN401  # whatever SimulatedCall takes
+    **options: Any,  # whatever SimulatedCall takes
 ) -> CallOutcome:
     async def call() -> CallOutcome:
         network = MemoryNetwork(delay=network_delay)
@@ -365,6 +365,7 @@ def test_a_gateway_that_answers_no_close_is_cut_off(virtual: RunAsync) -> None:
         paused = False
         aborted = False
 
+        def listen(self, listener: LinkListener) -> None: ...
         def send(self, message: bytes) -> None: ...
         def close(self, code: int = 1000, reason: str = "") -> None: ...
         def abort(self) -> None:
@@ -399,6 +400,7 @@ def test_a_congested_gateway_loses_frames_and_is_told(virtual: RunAsync) -> None
         def __init__(self, listener: LinkListener) -> None:
             self.listener = listener
 
+        def listen(self, listener: LinkListener) -> None: ...
         def send(self, message: bytes) -> None: ...
         def abort(self) -> None: ...
         def close(self, code: int = 1000, reason: str = "") -> None:
@@ -484,6 +486,7 @@ def test_a_link_that_can_leave_bytes_unread_is_paused_through_an_outbound_stall(
         def __init__(self, listener: LinkListener) -> None:
             self.listener = listener
 
+        def listen(self, listener: LinkListener) -> None: ...
         def send(self, message: bytes) -> None: ...
         def abort(self) -> None: ...
         def close(self, code: int = 1000, reason: str = "") -> None:
@@ -517,6 +520,7 @@ def test_a_message_that_arrives_before_the_connect_returned_is_not_lost(virtual:
         def __init__(self, listener: LinkListener) -> None:
             self.listener = listener
 
+        def listen(self, listener: LinkListener) -> None: ...
         def send(self, message: bytes) -> None: ...
         def abort(self) -> None: ...
         def close(self, code: int = 1000, reason: str = "") -> None:

@@ -30,7 +30,7 @@ def a_telnyx_stream(*, drop_tails: bool = False) -> SimulatedStream:
     )
 
 
-def said(frame: bytes) -> Any:  # noqa: ANN401  # what json.loads returns
+def said(frame: bytes) -> Any:  # what json.loads returns
     return json.loads(frame)
 
 

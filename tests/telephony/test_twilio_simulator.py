@@ -27,7 +27,7 @@ def a_twilio_stream() -> SimulatedStream:
     )
 
 
-def said(frame: bytes) -> Any:  # noqa: ANN401  # what json.loads returns
+def said(frame: bytes) -> Any:  # what json.loads returns
     return json.loads(frame)
 
 
