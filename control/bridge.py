@@ -466,11 +466,11 @@ class Bridge:
             self.transcript.cut(each.item_id, each.heard_ms)
 
     def _agent_may_have_finished(self, now: float) -> None:
-        if self.turns.floor not in (Floor.AGENT, Floor.CONTESTED) or self.carrier.playout.speaking():
+        if not self._greeting_protected and self.turns.floor not in (Floor.AGENT, Floor.CONTESTED):
             return
-        if self.agent is not None and self.agent.session.responding:
+        if self._saying():
             return
-        self._greeting_protected = False
+        self._greeting_protected = False  # heard, or never to be
         if self.turns.handle(Speech.AGENT_FINISHED, now):
             self.timeline.add(now, "ai.speech.ended")
             self._await_speech(now)

@@ -8,6 +8,7 @@ the recording. The recording's clock is the caller's media time; a run of agent 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -101,7 +102,8 @@ class CarrierLeg:
         self._settle_at = round(_RECORD_EVERY * stream.inbound.rate)
 
     def lose(self, now: float) -> None:
-        """The socket is gone; what was not heard waits for the next one."""
+        """The socket is gone; what was not heard waits for the next one, and nobody fills a gap any more."""
+        self.take(self.reorder.poll(inf), now)
         self.stream = None
         self.started = False
         self.playout.detach(now)

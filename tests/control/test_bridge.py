@@ -229,6 +229,17 @@ def test_what_was_not_begun_is_deleted_and_what_was_heard_is_left_alone() -> Non
     assert [each["item_id"] for each in rig.sent("conversation.item.delete")] == ["item_3"]
 
 
+def test_a_greeting_that_failed_does_not_protect_what_comes_after_it() -> None:
+    rig = Rig(greeting=GREETING, barge_in=BargeIn(protect_greeting=True)).up()
+    rig.begin()
+    rig.hear("response.done", response={"id": "resp_1", "status": "failed", "output": []})
+    rig.begin("resp_2")
+    rig.speak(SECOND * 3, "item_2", "resp_2")
+    rig.until(1.0)
+    rig.hear("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    assert rig.clears == 1
+
+
 def test_late_audio_of_a_cut_response_is_not_played() -> None:
     rig = Rig().up()
     rig.begin()
@@ -527,6 +538,14 @@ def test_frames_are_counted_over_all_streams() -> None:
     rig.attach()
     rig.frame()
     assert rig.bridge.carrier.frames.received == 4
+
+
+def test_frames_behind_a_gap_are_not_lost_with_their_stream() -> None:
+    rig = Rig().up()
+    for chunk in (1, 2, 4):
+        rig.frame(chunk=chunk)
+    rig.bridge.carrier_lost(None, "gone", 0.01)
+    assert rig.bridge.carrier.caller_samples == 4 * 160
 
 
 def test_pressure_at_the_carrier_pauses_playout_and_its_end_wakes_the_owner() -> None:
