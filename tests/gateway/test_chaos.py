@@ -171,6 +171,14 @@ AGENT_FAULTS = st.one_of(
     ),
 ).flatmap(lambda fault: st.sampled_from([0, 10, 300, 1000, 3000]).map(lambda ms: {"at_ms": ms, **fault}))
 
+
+def told(reply: dict[str, Any]) -> dict[str, Any]:
+    """After a tool's output the script says something: one that calls again and again would do so without end."""
+    if any("call" in item for item in reply["items"]):
+        reply["then"] = {"say": "Done.", "delay_ms": 100}
+    return reply
+
+
 REPLIES = st.fixed_dictionaries(
     {
         "items": st.lists(
@@ -198,7 +206,7 @@ REPLIES = st.fixed_dictionaries(
         "fails": sometimes(st.just("server_error"), 8),
         "faults": sometimes(st.lists(AGENT_FAULTS, min_size=1, max_size=2), 4),
     }
-).map(without_none)
+).map(lambda reply: told(without_none(reply)))
 
 SESSIONS = st.fixed_dictionaries(
     {
