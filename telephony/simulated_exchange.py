@@ -148,7 +148,11 @@ class LineOwner(Protocol):
 
     def key_pressed(self, digit: str) -> None: ...
     def stream_started(self, stream: StreamRecord) -> None: ...
-    def stream_ended(self, stream: StreamRecord) -> None: ...
+
+    def stream_ended(self, stream: StreamRecord) -> None:
+        """The other end closed it, or it broke; nothing is said of one that was detached."""
+        ...
+
     def stream_refused(self, url: str, reason: str) -> None: ...
 
     def put_down(self) -> None:
@@ -189,7 +193,7 @@ class Telephone:
             from_number=from_number,
             to_number=to_number,
             outbound=outbound,
-            exchange=owner,
+            exchange=self,
             limit=_LONGEST_CALL + 60.0,
         )
         self._loop = asyncio.get_running_loop()
@@ -198,6 +202,10 @@ class Telephone:
         self._rounds = 0
         self._timer: asyncio.TimerHandle | None = None
         self._begun = self._over = False
+        self._open = self._closing = False
+        """Whether a socket is up, and whether it is on its way down by our doing."""
+        self._following: Callable[[], None] | None = None
+        """Opens the stream that waits for the one before to be gone."""
         self._task = self._loop.create_task(self._live())
 
     @property
@@ -226,14 +234,19 @@ class Telephone:
         """Open a stream; `SimulatedCall.attach` says what each option means."""
 
         def attach() -> None:
-            if not self._over:
+            if self._closing:
+                self._following = attach
+            elif not self._over:
                 self._call.attach(url, parameters=parameters, auth_token=auth_token, plays=plays)
 
         # After `run` has begun, which is at the loop's next turn if the phone was just picked up.
         self._loop.call_soon(attach)
 
     def detach(self) -> None:
+        """End the stream, if there is one, be it on its way up."""
+        self._following = None
         if self._begun and not self._over:
+            self._closing = self._open
             self._call.detach()
 
     def hang_up(self) -> None:
@@ -255,6 +268,26 @@ class Telephone:
             self._over = True
             self._stop_all(PromptEnd.HANGUP)
             self._owner.put_down()
+
+    # What the person does (`simulation.Exchange`)
+
+    def key_pressed(self, digit: str) -> None:
+        self._owner.key_pressed(digit)
+
+    def stream_started(self, stream: StreamRecord) -> None:
+        self._open = True
+        self._owner.stream_started(stream)
+
+    def stream_ended(self, stream: StreamRecord) -> None:
+        asked, self._open, self._closing = self._closing, False, False
+        if not asked:
+            self._owner.stream_ended(stream)
+        elif self._following is not None:
+            following, self._following = self._following, None
+            following()
+
+    def stream_refused(self, url: str, reason: str) -> None:
+        self._owner.stream_refused(url, reason)
 
     # Prompts
 
