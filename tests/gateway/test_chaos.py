@@ -611,10 +611,8 @@ def assert_recording_is_sane(record: dict[str, Any], plan: Plan) -> None:
         length = file.getnframes() / 8000
         assert len(file.readframes(file.getnframes())) == file.getnframes() * 4
     if not plan.forges_audio:
-        # Media time (what a stall held back included), the agent's last words beyond it, and nothing else.
-        held = sum(
-            stall.duration for stall in plan.impairments.stalls if stall.direction is Direction.INBOUND
-        )
+        # Media time (what a stall held back included, either way), the agent's last words beyond it, nothing else.
+        held = sum(stall.duration for stall in plan.impairments.stalls)
         assert length <= record["duration_seconds"] + held + 2.0
 
 
