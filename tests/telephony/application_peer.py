@@ -84,7 +84,7 @@ class Application:
             path=request.path,
             url=f"{self.url}{request.path_qs}",
             body=await request.read(),
-            headers=dict(request.headers),
+            headers={name.lower(): value for name, value in request.headers.items()},
         )
         answer = self.answers.get(request.path, _accepted)
         response = answer(received)
@@ -98,7 +98,8 @@ class Application:
     async def _stream(self, connection: ServerConnection) -> None:
         request = connection.request
         assert request is not None
-        socket = Socket(request.path, dict(request.headers.raw_items()), connection)
+        headers = {name.lower(): value for name, value in request.headers.raw_items()}
+        socket = Socket(request.path, headers, connection)
         self.sockets.append(socket)
         try:
             async for message in connection:
