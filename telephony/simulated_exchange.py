@@ -20,10 +20,8 @@ from media.audio import AudioFormat, Encoding
 from media.wav import BadWav, read
 from telephony.caller import Caller
 from telephony.line import Line
-from telephony.link import Connector
 from telephony.outcome import CallOutcome, EndedBy, StreamRecord
 from telephony.simulated_switch import Switch, SwitchEvent
-from telephony.simulation import SimulatedCall
 
 # The far end's audio, whatever codec carries it.
 _RATE = 8_000
@@ -160,6 +158,42 @@ class LineOwner(Protocol):
         ...
 
 
+class PartyLine(Protocol):
+    """The media side of a leg (`telephony.simulation.SimulatedCall`): the person's script, their ear, the streams."""
+
+    @property
+    def line(self) -> Line: ...
+
+    async def run(self) -> CallOutcome: ...
+    def hang_up(self, by: EndedBy) -> None: ...
+    def attach(
+        self, url: str, *, parameters: Mapping[str, str] | None, auth_token: str | None, plays: bool
+    ) -> None: ...
+    def detach(self) -> None: ...
+    def hush(self) -> None: ...
+
+
+class LineMaker(Protocol):
+    """Makes the media side of each leg (`telephony.simulation.PartyLines`).
+
+    Handed in from above: which carrier speaks how is known to a table of them all, which no carrier may import.
+    """
+
+    def __call__(
+        self,
+        carrier: str,
+        caller: Caller,
+        exchange: "Telephone",
+        *,
+        call_id: str,
+        account_id: str | None,
+        from_number: str,
+        to_number: str,
+        outbound: AudioFormat | None,
+        limit: float,
+    ) -> PartyLine: ...
+
+
 class Telephone:
     """A person's phone from the answer to the end: what they say and press, what they hear, and of whom.
 
@@ -170,7 +204,7 @@ class Telephone:
         self,
         carrier: str,
         call_id: str,
-        connector: Connector,
+        lines: LineMaker,
         caller: Caller,
         owner: LineOwner,
         *,
@@ -183,17 +217,15 @@ class Telephone:
         self.outcome: CallOutcome | None = None
         """What the person has to tell, once the call is over."""
         self._owner = owner
-        self._call = SimulatedCall(
+        self._call = lines(
             carrier,
-            connector,
-            "",
             caller,
+            self,
             call_id=call_id,
             account_id=account_id,
             from_number=from_number,
             to_number=to_number,
             outbound=outbound,
-            exchange=self,
             limit=_LONGEST_CALL + 60.0,
         )
         self._loop = asyncio.get_running_loop()

@@ -780,6 +780,40 @@ class SimulatedCall:
         return audio if encoding is Encoding.PCM16 else g711.decode(audio, encoding)
 
 
+class PartyLines:
+    """Makes calls whose streams an `Exchange` decides on: the media side of a simulated carrier's legs."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+
+    def __call__(
+        self,
+        carrier: str,
+        caller: Caller,
+        exchange: Exchange,
+        *,
+        call_id: str,
+        account_id: str | None,
+        from_number: str,
+        to_number: str,
+        outbound: AudioFormat | None,
+        limit: float,
+    ) -> SimulatedCall:
+        return SimulatedCall(
+            carrier,
+            self._connector,
+            "",
+            caller,
+            exchange=exchange,
+            call_id=call_id,
+            account_id=account_id,
+            from_number=from_number,
+            to_number=to_number,
+            outbound=outbound,
+            limit=limit,
+        )
+
+
 def _stop_reading(link: object, later: Callable[[Callable[[], None]], None]) -> None:
     """Leave the peer's bytes in the kernel where the link can; elsewhere they wait in the transit."""
     if isinstance(link, PausableLink):

@@ -5,9 +5,9 @@ follows from what the switch and the person on the leg do, and is told by webhoo
 """
 
 import asyncio
-import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from io import BytesIO
 from urllib.parse import unquote
 from uuid import uuid4
@@ -19,8 +19,7 @@ from nacl.signing import SigningKey
 from media.audio import Encoding
 from media.wav import WavHeader
 from telephony.caller import Caller
-from telephony.link import Connector
-from telephony.simulated_exchange import RestServer, SwitchClock, toned_speech
+from telephony.simulated_exchange import LineMaker, RestServer, SwitchClock, toned_speech
 from telephony.simulated_switch import (
     Answered,
     Bridged,
@@ -83,7 +82,7 @@ class SimulatedTelnyx:
 
     def __init__(
         self,
-        connector: Connector,
+        lines: LineMaker,
         webhook_url: str,
         *,
         api_key: str = "KEY_SIMULATED",
@@ -101,7 +100,7 @@ class SimulatedTelnyx:
     ) -> None:
         """
         Args:
-            connector: opens the media sockets.
+            lines: make the media side of each leg (`simulation.PartyLines` of a connector).
             webhook_url: the application's; commands may name others.
             signing_seed: of the key that signs the webhooks; `public_key` is its other half.
             far_end: who answers under numbers that `far_ends` does not script.
@@ -127,7 +126,7 @@ class SimulatedTelnyx:
         self.failover_url = failover_url
         self.refers_to: dict[str, bool] = {}
         """Whether an address takes a referred caller; addresses not listed do."""
-        self._connector = connector
+        self._lines = lines
         self._api_key = api_key
         self._codec = codec
         self._voice = voice
@@ -281,7 +280,7 @@ class SimulatedTelnyx:
     def _signed(self, data: Mapping[str, object], target: str, attempt: int) -> SignedRequest:
         url = self.failover_url if attempt > 1 and self.failover_url is not None else target
         body = msgspec.json.encode({"data": data, "meta": {"attempt": attempt, "delivered_to": url}})
-        timestamp = str(int(time.time()))
+        timestamp = str(int(datetime.now(UTC).timestamp()))
         signature = self._key.sign(timestamp.encode() + b"|" + body).signature
         return SignedRequest(
             url=url,
@@ -571,7 +570,7 @@ class SimulatedTelnyx:
             # The stream's `start` names the session too, as this simulator's first leg does.
             control_id=f"v3:{own_session if session is None else uuid4()}",
             connection_id=self.connection_id,
-            connector=self._connector,
+            lines=self._lines,
             voice=self._voice,
             codec=self._codec,
             tell=self._tell,

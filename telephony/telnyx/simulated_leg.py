@@ -13,9 +13,8 @@ from uuid import uuid4
 from media.audio import PCMA_8K, PCMU_8K, AudioFormat
 from media.dtmf import tones
 from telephony.caller import Caller
-from telephony.link import Connector
 from telephony.outcome import StreamRecord
-from telephony.simulated_exchange import FileNotPlayable, Prompt, PromptEnd, Telephone, fetch_audio
+from telephony.simulated_exchange import FileNotPlayable, LineMaker, Prompt, PromptEnd, Telephone, fetch_audio
 from telephony.simulated_switch import (
     SIP_STATUS,
     Cause,
@@ -131,7 +130,7 @@ class TelnyxLeg:
         session_id: str,
         control_id: str,
         connection_id: str,
-        connector: Connector,
+        lines: LineMaker,
         voice: Callable[[str], bytes],
         codec: str,
         tell: Tell,
@@ -160,7 +159,7 @@ class TelnyxLeg:
         self.transfer_of: TelnyxLeg | None = None
         """The leg that wants to be bridged with this one when it is answered."""
         self._caller = caller
-        self._connector = connector
+        self._lines = lines
         self._voice = voice
         self._codec = codec
         self._tell = tell
@@ -197,7 +196,7 @@ class TelnyxLeg:
         self.phone = Telephone(
             "telnyx",
             self.control_id,
-            self._connector,
+            self._lines,
             caller,
             self,
             from_number=self.leg.from_number,

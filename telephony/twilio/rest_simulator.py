@@ -17,9 +17,8 @@ from aiohttp import web
 from twilio.request_validator import RequestValidator
 
 from telephony.caller import Caller
-from telephony.link import Connector
 from telephony.numbers import is_e164
-from telephony.simulated_exchange import RestServer, SwitchClock, toned_speech
+from telephony.simulated_exchange import LineMaker, RestServer, SwitchClock, toned_speech
 from telephony.simulated_switch import (
     Answered,
     Bridged,
@@ -92,7 +91,7 @@ class SimulatedTwilio:
 
     def __init__(
         self,
-        connector: Connector,
+        lines: LineMaker,
         voice_url: str,
         *,
         account_sid: str = "AC" + "5" * 32,
@@ -107,7 +106,8 @@ class SimulatedTwilio:
     ) -> None:
         """
         Args:
-            connector: opens the media sockets; is given the URL of the document, whose signature it carries.
+            lines: make the media side of each call (`simulation.PartyLines` of a connector, which is given the URL of
+                the document: the signature it carries is over that).
             voice_url: asked for the document of an inbound call.
             status_callback: told of the end of inbound calls.
             fallback_url: asked where `voice_url` fails.
@@ -128,7 +128,7 @@ class SimulatedTwilio:
         self.status_callback = status_callback
         self.fallback_url = fallback_url
         self._auth_token = auth_token
-        self._connector = connector
+        self._lines = lines
         self._voice = voice
         self._duplicates_voice = duplicates_voice
         self._signer = RequestValidator(auth_token)
@@ -549,7 +549,7 @@ class SimulatedTwilio:
             auth_token=self._auth_token,
             direction=direction,
             desk=self,
-            connector=self._connector,
+            lines=self._lines,
             voice=self._voice,
             caller=caller,
             parent=parent,

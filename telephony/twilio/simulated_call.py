@@ -9,9 +9,8 @@ from typing import Protocol
 from media.audio import PCMU_8K
 from media.dtmf import tones
 from telephony.caller import Caller
-from telephony.link import Connector
 from telephony.outcome import StreamRecord
-from telephony.simulated_exchange import FileNotPlayable, Prompt, Telephone, fetch_audio
+from telephony.simulated_exchange import FileNotPlayable, LineMaker, Prompt, Telephone, fetch_audio
 from telephony.simulated_switch import SIP_STATUS, Cause, Kind, Leg, LegState, Side
 from telephony.twilio.twiml_player import Dial, Document, Stream, TwimlPlayer
 
@@ -64,7 +63,7 @@ class TwilioCall:
         auth_token: str,
         direction: str,
         desk: Desk,
-        connector: Connector,
+        lines: LineMaker,
         voice: Callable[[str], bytes],
         caller: Caller | None = None,
         parent: "TwilioCall | None" = None,
@@ -88,7 +87,7 @@ class TwilioCall:
         self.done = asyncio.Event()
         self._auth_token = auth_token
         self._desk = desk
-        self._connector = connector
+        self._lines = lines
         self._voice = voice
         self._caller = caller
         self._sequence = 0
@@ -170,7 +169,7 @@ class TwilioCall:
         self.phone = Telephone(
             "twilio",
             self.sid,
-            self._connector,
+            self._lines,
             self._caller or Caller(self.leg.far_end.script, PCMU_8K),
             self,
             from_number=self.leg.from_number,

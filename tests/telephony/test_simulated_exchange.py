@@ -4,6 +4,7 @@ from telephony.caller import Caller, HangUp, Press, Wait
 from telephony.link import LinkRefused
 from telephony.outcome import EndedBy, StreamRecord
 from telephony.simulated_exchange import Prompt, PromptEnd, Telephone, toned_speech
+from telephony.simulation import PartyLines
 from tests.conftest import RunAsync
 
 
@@ -35,7 +36,7 @@ def telephone(owner: Owner, *script: Press | Wait | HangUp) -> Telephone:
     return Telephone(
         "telnyx",
         "v3:x",
-        refusing,  # type: ignore[arg-type]  # it never returns
+        PartyLines(refusing),  # type: ignore[arg-type]  # it never returns
         Caller([*script]),
         owner,
         from_number="+13125550100",

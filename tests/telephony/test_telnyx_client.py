@@ -37,6 +37,7 @@ from telephony.commands import (
 )
 from telephony.simulated_exchange import AnswerLate, Cut, Refuse
 from telephony.simulated_switch import FarEnd, Reaction
+from telephony.simulation import PartyLines
 from telephony.telnyx.client import TelnyxClient
 from telephony.telnyx.rest_simulator import SimulatedTelnyx, too_many_requests
 from telephony.telnyx.simulated_leg import TelnyxLeg
@@ -88,7 +89,7 @@ class Scene:
 async def scene(*, timeout: float = 5.0, **options: Any) -> AsyncIterator[Scene]:
     async with Application.running() as application:
         carrier = SimulatedTelnyx(
-            connect, f"{application.url}/telnyx", **{"voice": lambda _: bytes(1_600), **options}
+            PartyLines(connect), f"{application.url}/telnyx", **{"voice": lambda _: bytes(1_600), **options}
         )
         await carrier.start()
         client = TelnyxClient(

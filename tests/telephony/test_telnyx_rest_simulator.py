@@ -19,6 +19,7 @@ from media.wav import WavHeader, read
 from telephony.caller import Caller, HangUp, Press, Wait
 from telephony.simulated_exchange import AnswerLate, Cut, Refuse
 from telephony.simulated_switch import FarEnd, Kind, Reaction
+from telephony.simulation import PartyLines
 from telephony.telnyx.rest_simulator import SimulatedTelnyx, too_many_requests
 from telephony.webhook_sender import Fate
 from tests.conftest import RunAsync
@@ -88,7 +89,7 @@ class Scene:
 async def scene(**options: Any) -> AsyncIterator[Scene]:
     async with Application.running() as application:
         carrier = SimulatedTelnyx(
-            connect,
+            PartyLines(connect),
             f"{application.url}/telnyx",
             **{"webhook_retries": (0.01, 0.01), "voice": lambda _: bytes(1_600), **options},
         )
@@ -598,7 +599,7 @@ def test_what_breaks_in_the_simulator_is_raised_when_it_stops(real: RunAsync) ->
         async def broken(*_: Any, **__: Any) -> Any:
             raise RuntimeError("a bug")
 
-        carrier = SimulatedTelnyx(broken, "http://127.0.0.1:9/none")
+        carrier = SimulatedTelnyx(PartyLines(broken), "http://127.0.0.1:9/none")
         await carrier.start()
         sdk = AsyncTelnyx(api_key="KEY_SIMULATED", base_url=carrier.base_url, max_retries=0)
         leg = carrier.place_call(OURS)

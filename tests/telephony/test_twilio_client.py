@@ -34,6 +34,7 @@ from telephony.commands import (
 from telephony.link import Link, LinkListener
 from telephony.simulated_exchange import AnswerLate, Refuse
 from telephony.simulated_switch import FarEnd, Kind, Reaction
+from telephony.simulation import PartyLines
 from telephony.twilio import twiml
 from telephony.twilio.client import TwilioClient
 from telephony.twilio.rest_simulator import SimulatedTwilio, error_body
@@ -92,7 +93,7 @@ class Scene:
 async def scene(*, timeout: float = 5.0, **options: Any) -> AsyncIterator[Scene]:
     async with Application.running() as application:
         carrier = SimulatedTwilio(
-            plainly, f"{application.url}/voice", **{"voice": lambda _: bytes(800), **options}
+            PartyLines(plainly), f"{application.url}/voice", **{"voice": lambda _: bytes(800), **options}
         )
         await carrier.start()
         client = TwilioClient(

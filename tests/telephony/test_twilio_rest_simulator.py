@@ -15,6 +15,7 @@ from media.audio import PCMU_8K
 from telephony.caller import Caller, HangUp, Press, Wait
 from telephony.simulated_exchange import Refuse
 from telephony.simulated_switch import FarEnd, Kind, Reaction
+from telephony.simulation import PartyLines
 from telephony.twilio.client import BoundedHttpClient
 from telephony.twilio.rest_simulator import SimulatedTwilio
 from telephony.webhook_sender import Fate
@@ -68,7 +69,7 @@ class Scene:
 async def scene(**options: Any) -> AsyncIterator[Scene]:
     async with Application.running() as application:
         carrier = SimulatedTwilio(
-            connect,
+            PartyLines(connect),
             f"{application.url}/voice",
             **{
                 "voice": lambda _: bytes(800),

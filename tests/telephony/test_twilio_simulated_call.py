@@ -26,7 +26,7 @@ def test_every_cause_has_a_final_status(virtual: RunAsync, cause: Cause) -> None
             auth_token="t",
             direction="inbound",
             desk=None,  # type: ignore[arg-type]  # nothing is asked of it
-            connector=None,  # type: ignore[arg-type]
+            lines=None,  # type: ignore[arg-type]
             voice=lambda _: b"",
             caller=Caller([], PCMU_8K),
         )
