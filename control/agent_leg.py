@@ -30,6 +30,8 @@ class AgentLeg:
         self._batch: list[bytes] = []
         self._item: str | None = None
         self._items: set[str] = set()
+        self.inbound: AudioFormat | None = None
+        """What the way up was built for."""
         self.paused = False
         self.frames_dropped = 0
 
@@ -37,6 +39,7 @@ class AgentLeg:
 
     def join(self, inbound: AudioFormat, outbound: AudioFormat) -> None:
         """Session and stream are both up: build the ways between their formats, send what waited."""
+        self.inbound = inbound
         self._up = Transcoder(inbound, self.session.input_format)
         self._down = Transcoder(self.session.output_format, outbound)
         waiting, self._waiting = self._waiting, deque(maxlen=_WAITING_FRAMES)

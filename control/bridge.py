@@ -44,6 +44,10 @@ _UTTERANCE = 0.4
 _STEADY = 10.0
 
 
+# Tool calls answered before the caller or the agent is heard again; a model that makes more talks to itself.
+_TOOL_ROUNDS = 20
+
+
 class Deadline(Enum):
     """What the bridge waits for, beyond what its machines wait for."""
 
@@ -95,6 +99,7 @@ class Bridge:
         self._ready_at: float | None = None
         self._uplink_dropped = 0
         self._keys_entered = 0
+        self._tool_rounds = 0
         self._rotate = False
         self._goodbye: str | None = None
         self._last_media = now
@@ -150,7 +155,7 @@ class Bridge:
             self.wake_changed = True  # a gap: the reorder window has a deadline now
             return
         self.carrier.take(frames, now)
-        if self.agent is not None:
+        if self.agent is not None and self._goodbye is None:  # a call that is ending takes no new turn
             self.agent.caller_audio(frames)
         if self._in_question:
             self._weigh_barge_in(frames, now)
@@ -317,6 +322,8 @@ class Bridge:
             case agent.TranscriptFailed(_, code, message):
                 self.timeline.add(now, "transcript.failed", code=code, message=message)
             case agent.ResponseStarted():
+                if self._goodbye is not None:
+                    leg.session.interrupt([], now)  # begun too late to be heard
                 self.latency.response_started(now)
             case agent.AudioReceived(item_id, audio):
                 self._agent_audio(leg, item_id, audio, now)
@@ -362,6 +369,8 @@ class Bridge:
         if not leg.joined:
             leg.join(self.carrier.inbound, self.carrier.playout.format)
             self.timeline.add(now, "call.resumed" if self._greeted else "call.started")
+        elif leg.inbound != self.carrier.inbound:
+            leg.join(self.carrier.inbound, self.carrier.playout.format)
         self._await_speech(now)
         if not self._greeted:
             self._greeted = True
@@ -381,6 +390,9 @@ class Bridge:
         # The model waits for ever for an output that does not come, so an unknown tool is answered too.
         self.tools_called.append(name)
         self.timeline.add(now, "tool.invoked", tool=name, tool_call_id=call_id)
+        self._tool_rounds += 1
+        if self._tool_rounds > _TOOL_ROUNDS:
+            return  # a loop: nobody hears anything of it
         leg.session.tool_result(call_id, f'{{"error": "no tool named {name} is configured"}}', now)
 
     def _fault(self, event: agent.AgentFault, now: float) -> None:
@@ -398,6 +410,7 @@ class Bridge:
 
     def _caller_started(self, now: float) -> None:
         self.timeline.add(now, "speech.started")
+        self._tool_rounds = 0
         self._deadlines.pop(Deadline.SILENCE, None)
         self.latency.caller_started(now)
         self.turns.handle(Speech.CALLER_STARTED, now)
@@ -487,6 +500,7 @@ class Bridge:
         if self.turns.floor is not Floor.AGENT and self.turns.handle(Speech.AGENT_STARTED, now):
             self.latency.audio_sent(now, self.carrier.playout.round_trip / 2)
             self.timeline.add(now, "ai.speech.started")
+            self._tool_rounds = 0
             self._deadlines.pop(Deadline.SILENCE, None)
 
     # --- digits

@@ -13,6 +13,7 @@ from math import inf
 import numpy as np
 
 from control.outputs import Outputs
+from media import g711
 from media.audio import PCMU_8K, AudioFormat
 from media.jitter import ReorderWindow
 from media.level import LevelMeter
@@ -68,6 +69,7 @@ class CarrierLeg:
         self._settle_at = 0
         self._runs: deque[_Run] = deque()
         self._runs_seen = 0
+        self._other_law = False
         # Both laws, both directions.
         self._rate = PCMU_8K.rate
         self._frame = PCMU_8K.frame_samples
@@ -87,6 +89,8 @@ class CarrierLeg:
             return
         if self.generation == 1:
             self._settle_formats(stream)
+        # The call's audio stays in the law it began with; a stream that comes back in the other one gets its own.
+        self._other_law = stream.outbound != self.playout.format
         self.inbound = stream.inbound
         self._earlier = self.frames
         self.reorder = ReorderWindow(stream.inbound)
@@ -152,6 +156,8 @@ class CarrierLeg:
         audio = False
         for item in due:
             if isinstance(item, bytes):
+                if self._other_law:
+                    item = g711.transcode(item, playout.format.encoding, stream.outbound.encoding)
                 carrier.append(stream.media(item))
                 audio = True
             else:

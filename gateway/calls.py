@@ -92,16 +92,19 @@ class Calls:
         Raises:
             OverCapacity: at the limit, or draining: the socket is to be closed.
         """
-        if self.unready():
+        if not self.unready():
+            call = self._begin(carrier)
+        elif self._misses_stream(carrier):
+            call = None  # it may be the one that comes back
+        else:
             self.counts.refused += 1
             raise OverCapacity
-        call = self._begin(carrier)
         timeout = self._defaults.start_timeout or WIRES[carrier].start_timeout
         return MediaSocket(
             carrier,
             link,
-            claim=lambda started, link, backlog: self._claim(call, started, link, backlog),
-            abandoned=lambda reason: self._abandon(call, reason),
+            claim=lambda started, link, backlog: self._claim(carrier, call, started, link, backlog),
+            abandoned=lambda reason: self._abandon(carrier, call, reason),
             timeout=timeout,
         )
 
@@ -122,13 +125,27 @@ class Calls:
         task.add_done_callback(self._ended)
         return call
 
-    def _claim(self, call: CallRunner, started: Started, link: Link, backlog: list[bytes]) -> LinkListener:
+    def _misses_stream(self, carrier: str) -> bool:
+        """Whether a live call of this carrier has lost its stream and waits for the next."""
+        return any(
+            call.carrier == carrier and call.generation and call.bridge.carrier.stream is None
+            for call in self._live.values()
+        )
+
+    def _claim(
+        self, carrier: str, call: CallRunner | None, started: Started, link: Link, backlog: list[bytes]
+    ) -> LinkListener:
         """The socket named its call: the one begun for it, or a live one whose stream comes back."""
-        key = (call.carrier, started.carrier_call_id)
+        key = (carrier, started.carrier_call_id)
         known = self._by_carrier_call.get(key)
         if known is not None and not known.finished.is_set():
-            call.discard()
+            if call is not None:
+                call.discard()
             return known.attach(link, backlog)
+        if call is None:
+            self.counts.refused += 1
+            link.close(1013, "no room for another call")
+            return _Nobody()
         if call.finished.is_set():
             # It ended before its stream began: its agent cannot be reached, or a drain ran out of patience.
             link.close(1011, "the call has ended")
@@ -138,10 +155,11 @@ class Calls:
         self.counts.accepted += 1
         return call.attach(link, backlog)
 
-    def _abandon(self, call: CallRunner, reason: str) -> None:
+    def _abandon(self, carrier: str, call: CallRunner | None, reason: str) -> None:
         self.counts.abandoned += 1
-        log.info("media socket abandoned", carrier=call.carrier, reason=reason)
-        call.discard()
+        log.info("media socket abandoned", carrier=carrier, reason=reason)
+        if call is not None:
+            call.discard()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         call = self._tasks.pop(task)

@@ -63,6 +63,7 @@ class House:
         dialect: str = "openai",
         trace: bool = False,
         agent_delay: float = 0.0,
+        max_calls: int = 10,
     ) -> None:
         self.folder = folder
         self.network = MemoryNetwork()
@@ -90,6 +91,7 @@ class House:
         self.traces = folder / "traces" if trace else None
         self.calls = Calls(
             CallDefaults(
+                max_calls=max_calls,
                 policy=policy,
                 provider=AgentProvider(url=AGENT, api_key="key", config=config, dialect=DIALECTS[dialect]),
             ),

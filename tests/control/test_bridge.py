@@ -780,3 +780,60 @@ def test_no_order_of_events_raises_or_ends_a_call_twice(script: list[tuple[str, 
     rig.bridge.end("over", rig.now, after_playout=False)
     assert len(rig.events("call.ended")) == 1
     assert rig.bridge.timeline.events[-1].name == "call.ended"
+
+
+# --- found by breaking it
+
+
+def telnyx_start(rig: Rig, encoding: str) -> None:
+    rig.bridge.carrier_attached(CarrierStream(WIRES["telnyx"]), rig.now)
+    audio = {"encoding": encoding, "sample_rate": 8000, "channels": 1}
+    rig.say(
+        "start",
+        start={"call_control_id": "call", "media_format": audio},
+        stream_id="MZ1",
+        sequence_number="1",
+    )
+
+
+def test_a_stream_that_comes_back_in_the_other_law_is_not_noise() -> None:
+    rig = Rig(carrier="telnyx")
+    telnyx_start(rig, "PCMU")
+    rig.connect()
+    rig.confirm()
+    rig.bridge.carrier_lost(None, "gone", 0.0)
+    telnyx_start(rig, "PCMA")
+    rig.to_agent.clear()
+    rig.frame(b"\xd5" * 160)  # A-law silence
+    (sent,) = rig.sent("input_audio_buffer.append")
+    assert set(b64decode(sent["audio"])) <= {0xFF, 0xFE, 0x7F, 0x7E}  # mu-law silence
+    rig.begin()
+    rig.speak(b"\xff" * 1600)
+    heard = b"".join(stretch.audio for stretch in rig.line.heard(0.1))
+    assert set(heard) <= {0xD5, 0x55, 0xD4, 0x54}, "not A-law silence"
+
+
+def test_a_new_turn_does_not_prolong_a_goodbye() -> None:
+    rig = Rig().up()
+    rig.begin()
+    rig.speak(SECOND)
+    rig.bridge.end("api", 0.0)
+    rig.until(0.5)
+    rig.hear("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    rig.hear("response.done", response={"id": "resp_1", "status": "cancelled", "output": []})
+    rig.begin("resp_2")
+    rig.speak(SECOND * 5, "item_2", "resp_2")
+    rig.done("item_2", "resp_2")
+    rig.until(20.0)
+    assert rig.bridge.ended_at == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_model_that_only_calls_tools_is_not_answered_for_ever() -> None:
+    rig = Rig().up()
+    for number in range(200):
+        rig.begin(f"r{number}")
+        call = {"id": f"i{number}", "type": "function_call", "status": "completed", "call_id": f"c{number}"}
+        item = {**call, "name": "x", "arguments": "{}"}
+        rig.hear("response.output_item.done", response_id=f"r{number}", item=item)
+        rig.hear("response.done", response={"id": f"r{number}", "status": "completed", "output": [item]})
+    assert len(rig.sent("response.create")) < 50

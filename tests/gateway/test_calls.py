@@ -260,6 +260,23 @@ def test_a_replaced_stream_goes_on_with_what_was_not_heard(
     assert len(list((tmp_path / "calls").iterdir())) == 1
 
 
+@pytest.mark.parametrize("why", ["full", "draining"])
+def test_a_live_call_gets_its_stream_back_when_no_new_call_is_taken(
+    virtual: RunAsync, tmp_path: Path, why: str
+) -> None:
+    async def scenario() -> House:
+        house = House(tmp_path, conversation(), policy=greeted(), max_calls=1 if why == "full" else 10)
+        if why == "draining":
+            asyncio.get_running_loop().call_later(1.0, lambda: setattr(house.calls, "draining", True))
+        plan = Impairments(drops=(Drop(at=2.0, reconnect_after=0.5),))
+        await place(house, [Wait(6.0), HangUp()], impairments=plan)
+        return house
+
+    house = virtual(scenario())
+    assert house.record["ended_reason"] == "caller-hangup"
+    assert house.record["media"]["stream_generations"] == 2
+
+
 def test_lost_and_reordered_frames_leave_the_audio_in_place(virtual: RunAsync, tmp_path: Path) -> None:
     plan = Impairments(loss=0.02, reorder=0.1, seed=5)
     house, outcome = run(
