@@ -10,8 +10,8 @@ Three positions, all in samples of the carrier's outbound format and counted fro
 
 **Pacing.** The carrier is kept at most `lead` ahead of the caller's ear: enough to ride out a stalled loop,
 little enough that marks are recent and a lost `clear` costs little. Deadlines come from the playhead, which
-is absolute, so nothing drifts. While a burst is played out, frames leave `batch` at a time; a frame that the
-carrier is short of never waits for company.
+is absolute, so nothing drifts. Frames are due when the carrier has room for a `batch` of them, and then all that fit
+leave at once: a burst goes in few messages, and a frame that the carrier is short of never waits for company.
 
 **The playhead** is one anchor `(position, time)`: at `t` the caller hears `position + (t - time) * rate`, and
 never more than was sent. Audio sent into an empty carrier begins a *run*: its anchor is its own start and the
@@ -113,7 +113,8 @@ class PlayoutClock:
         self._width = fmt.sample_bytes
         self._frame = fmt.frame_samples
         self._lead = max(self._frame, self._whole_frames(lead))
-        self._batch = min(self._lead, max(self._frame, self._whole_frames(batch)))
+        # At most half the lead: the other half is what the carrier plays meanwhile.
+        self._batch = max(self._frame, min(self._lead // 2, self._whole_frames(batch)))
         self._mark_every = max(self._frame, self._whole_frames(mark_every))
         self._offset = round(offset * fmt.rate)
         self._max_queued = round(MAX_QUEUED * fmt.rate) * self._width
@@ -298,9 +299,8 @@ class PlayoutClock:
         """Return when `poll` next has something to say; None until more is written."""
         if not self._attached or self.paused:
             return None
-        ready = self._ready()
-        if ready:
-            return self._time_of(self.sent + min(self._batch, ready) - self._lead)
+        if self._ready():
+            return self._time_of(self.sent + self._batch - self._lead)
         if self.fill_silence:
             return self._time_of(self.sent)
         if self._last_mark < self.sent:
@@ -351,7 +351,7 @@ class PlayoutClock:
         if not self._attached or self.paused or not (ready := self._ready()):
             return 0
         room = self._lead - max(0, self.sent - self._playhead(now))
-        if room < min(self._batch, ready):
+        if room < self._batch:
             return 0
         return min(ready, room - room % self._frame)
 

@@ -809,7 +809,7 @@ def test_a_stream_that_comes_back_in_the_other_law_is_not_noise() -> None:
     assert set(b64decode(sent["audio"])) <= {0xFF, 0xFE, 0x7F, 0x7E}  # mu-law silence
     rig.begin()
     rig.speak(b"\xff" * 1600)
-    heard = b"".join(stretch.audio for stretch in rig.line.heard(0.1))
+    heard = b"".join(stretch.audio for stretch in rig.line.heard(0.1))[-160:]  # before it: the first stream's
     assert set(heard) <= {0xD5, 0x55, 0xD4, 0x54}, "not A-law silence"
 
 
