@@ -299,7 +299,10 @@ class Bridge:
         self._playout_moved()
 
     def _playout_moved(self) -> None:
-        deadline = self.carrier.playout.next_deadline()
+        playout = self.carrier.playout
+        if playout.settled_until(self.armed):
+            return
+        deadline = playout.next_deadline()
         if deadline is not None and deadline < self.armed:
             self.wake_changed = True
 

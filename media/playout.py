@@ -309,6 +309,10 @@ class PlayoutClock:
             return max(self._time_of(self.sent) + MARK_OVERDUE, self._overdue_at)
         return None
 
+    def settled_until(self, time: float) -> bool:
+        """Whether `next_deadline` is not before `time`, as far as can be told at no cost: nothing waits to leave."""
+        return len(self._queue) < self._frame * self._width and time <= self._time_of(self.sent) + MARK_IDLE
+
     def speaking(self) -> bool:
         """Whether the caller hears the agent or is about to: audio queued, or sent and not known as heard."""
         return bool(self._queue) or self.acked < self._spoken()
@@ -348,12 +352,16 @@ class PlayoutClock:
 
     def _due(self, now: float) -> int:
         """Samples that must leave now: see Pacing, and `next_deadline`, which asks the same question."""
-        if not self._attached or self.paused or not (ready := self._ready()):
+        queued = len(self._queue) // self._width
+        ready = queued - queued % self._frame
+        if not ready or not self._attached or self.paused:
             return 0
-        room = self._lead - max(0, self.sent - self._playhead(now))
+        ahead = self.sent - self._playhead(now)
+        room = self._lead - ahead if ahead > 0 else self._lead
         if room < self._batch:
             return 0
-        return min(ready, room - room % self._frame)
+        room -= room % self._frame
+        return ready if ready < room else room
 
     def _begin_run(self, now: float) -> None:
         """The carrier has run dry: what is sent now is played as it arrives."""
