@@ -361,7 +361,7 @@ class PlayoutClock:
         if room < self._batch:
             return 0
         room -= room % self._frame
-        return ready if ready < room else room
+        return min(room, ready)
 
     def _begin_run(self, now: float) -> None:
         """The carrier has run dry: what is sent now is played as it arrives."""
