@@ -8,10 +8,12 @@ Both fixtures are stateless functions of session scope, so hypothesis tests may 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import logging
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol, TypeVar
 
 import pytest
+import structlog
 import uvloop
 from hypothesis import settings
 
@@ -30,6 +32,17 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
     "asyncio": asyncio.new_event_loop,
 }
+
+
+@pytest.fixture(autouse=True)
+def _log_to_nobody_elses_stream() -> Iterator[None]:
+    """A command run in this process logs to a stream that is closed behind it: the next test must not."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 class RunAsync(Protocol):

@@ -63,7 +63,7 @@ class House:
         dialect: str = "openai",
         trace: bool = False,
         agent_delay: float = 0.0,
-        max_calls: int = 10,
+        max_calls: int = 1000,
     ) -> None:
         self.folder = folder
         self.network = MemoryNetwork()

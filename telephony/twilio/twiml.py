@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from twilio.twiml import TwiML  # type: ignore[import-untyped]  # ships no types
-from twilio.twiml.voice_response import (  # type: ignore[import-untyped]  # ships no types
+from twilio.twiml import TwiML
+from twilio.twiml.voice_response import (
     Connect,
     Dial,
     Gather,
