@@ -5,7 +5,6 @@ is harmless; commands that dial are all the same never repeated here, but by the
 id and while the window lasts. What a 200 means is "accepted": everything else comes by webhook.
 """
 
-from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -47,7 +46,7 @@ from telephony.commands import (
     Transfer,
     UpdateClientState,
 )
-from telephony.telnyx.webhooks import client_state
+from telephony.telnyx.webhooks import client_state, leg_token
 
 CARRIER = "telnyx"
 # A command that takes longer is as good as lost; the sheet of F 33: without a bound a teardown hangs.
@@ -147,7 +146,7 @@ class TelnyxClient:
                     carrier_call_id=call.call_control_id,
                     leg_id=call.call_leg_id,
                     session_id=call.call_session_id,
-                    token=_token(call.client_state),
+                    token=leg_token(call.client_state),
                 )
             return list(found.values())
         except telnyx.APIStatusError as error:
@@ -265,14 +264,6 @@ def _first_error(body: object) -> tuple[str | None, str]:
         return None, ""
     code = first.get("code")
     return None if code is None else str(code), str(first.get("detail") or first.get("title") or "")
-
-
-def _token(state: str | None) -> LegToken | None:
-    """Our own name for a call, if it has one (what `client_state` wrote)."""
-    try:
-        return LegToken.parse(b64decode(state or "", validate=True).decode("ascii"))
-    except ValueError:
-        return None
 
 
 def _named(token: LegToken) -> Request:
