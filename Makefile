@@ -14,7 +14,10 @@ PYTEST_ARGS ?= --cov --cov-report=term-missing:skip-covered
 # The tool that writes the locks is not part of the locked environment: it is used here and nowhere else.
 UV_VERSION := 0.13.9
 UV := build/uv/bin/uv
-LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(LOCK_ARGS)
+# --no-strip-extras: pip takes a bare `name==` for no pin of a dependency's `name[extra]` and refuses the lock as soon
+# as the index has a newer release.
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-strip-extras $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo run test check format bench lock clean
@@ -64,7 +67,7 @@ bench: $(STAMP) ## the benchmarks, on this machine
 
 # Keeps every pinned version that still fits pyproject.toml; `make lock LOCK_ARGS=--upgrade` takes the newest.
 lock: $(UV) ## write requirements/*.txt anew from pyproject.toml
-	$(LOCK) --group dev pyproject.toml requirements/build.in -o requirements/dev.txt
+	$(LOCK) --group dev --extra parquet pyproject.toml requirements/build.in -o requirements/dev.txt
 	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	$(LOCK) -c requirements/dev.txt --extra local pyproject.toml -o requirements/local.txt
 	$(LOCK) -c requirements/dev.txt requirements/build.in -o requirements/build.txt
