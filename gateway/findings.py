@@ -2,27 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
+from gateway.account_findings import account_findings
+from gateway.finding import Finding
 from gateway.media_auth import is_loopback, shared_secret
 from gateway.settings import CONFIG, PREFIX, ConfigUnreadable, Settings, read_config
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to know about the settings."""
-
-    level: Literal["error", "warning", "note"]
-    setting: str
-    """The variable's name, OFFHOOK_..."""
-    problem: str
-    remedy: str
 
 
 def check() -> tuple[Settings | None, list[Finding]]:
@@ -39,7 +28,13 @@ def check() -> tuple[Settings | None, list[Finding]]:
 
 def explain(settings: Settings) -> list[Finding]:
     """What a valid combination of settings will do that its owner may not want."""
-    return [*_reachability(settings), *_media_auth(settings), *_realtime(settings), *_calls(settings)]
+    return [
+        *_reachability(settings),
+        *_media_auth(settings),
+        *account_findings(settings),
+        *_realtime(settings),
+        *_calls(settings),
+    ]
 
 
 def _reachability(settings: Settings) -> Iterator[Finding]:
@@ -89,20 +84,6 @@ def _media_auth(settings: Settings) -> Iterator[Finding]:
             name,
             "is a shared secret: whoever knows it may talk to your agent",
             "unset it after use",
-        )
-    if settings.twilio_auth_token is None and mode == "tokens" and public is not None:
-        yield Finding(
-            "note",
-            f"{PREFIX}TWILIO_AUTH_TOKEN",
-            "is not set: Twilio's signature on media sockets is not checked, stream tokens alone are",
-            "set it to the account's primary auth token, if Twilio calls",
-        )
-    if settings.twilio_auth_token is not None and public is None:
-        yield Finding(
-            "error",
-            f"{PREFIX}PUBLIC_URL",
-            "is not set: Twilio signs that URL, so every signed media socket will be refused",
-            "set it to the URL your TwiML uses",
         )
 
 

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.media_auth import shared_secret
+from telephony.telnyx.webhooks import verify_key
 
 PREFIX = "OFFHOOK_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -42,6 +43,11 @@ def _websocket_url(url: str) -> str:
 def _media_auth(mode: SecretStr) -> SecretStr:
     shared_secret(mode.get_secret_value())
     return mode
+
+
+def _telnyx_public_key(key: str) -> str:
+    verify_key(key)
+    return key
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -92,13 +98,51 @@ class Settings(BaseSettings):
         description="Who may open a media socket: `tokens` minted by us; `shared:<secret>` also lets "
         "/media/{carrier}/<secret> in from anywhere; `none` anyone on this machine.",
     )
-    twilio_auth_token: SecretStr | None = Field(
-        default=None, description="Twilio's account auth token; checks the signature of its media upgrades."
+
+    # The carriers' accounts.
+    telnyx_api_key: SecretStr | None = Field(
+        default=None, description="API key of the Telnyx account that calls are dialled and answered with."
+    )
+    telnyx_public_key: Annotated[str, AfterValidator(_telnyx_public_key)] | None = Field(
+        default=None,
+        description="That account's public key, in base64; checks the signature of its webhooks.",
+    )
+    telnyx_connection_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Id of the Call Control application (connection) that calls are dialled through.",
+    )
+    telnyx_base_url: Annotated[str, AfterValidator(_web_url)] | None = Field(
+        default=None, description="Another address of Telnyx's API, such as a simulated carrier's."
     )
     telnyx_outbound_codec: Literal["auto", "pcmu", "pcma"] = Field(
         default="pcmu",
         description="What Telnyx was told to expect of us (`stream_bidirectional_codec`, PCMU unless told); "
         "`auto` answers in the caller's codec.",
+    )
+    twilio_account_sid: str | None = Field(
+        default=None, min_length=1, description="SID of the Twilio account, `AC...`."
+    )
+    twilio_auth_token: SecretStr | None = Field(
+        default=None,
+        description="Twilio's primary account auth token; checks the signature of its webhooks and media upgrades.",
+    )
+    twilio_api_key_sid: str | None = Field(
+        default=None,
+        min_length=1,
+        description="SID of an API key, `SK...`, to ask Twilio with instead of the auth token; signatures need the "
+        "token all the same.",
+    )
+    twilio_api_key_secret: SecretStr | None = Field(default=None, description="That API key's secret.")
+    twilio_base_url: Annotated[str, AfterValidator(_web_url)] | None = Field(
+        default=None, description="Another address of Twilio's API, such as a simulated carrier's."
+    )
+    answer_wait_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=10,
+        description="Seconds an inbound call rings at most while the agent's session opens: no dead air after the "
+        "answer.",
     )
 
     # The speech model.

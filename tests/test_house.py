@@ -29,6 +29,7 @@ TESTED_ELSEWHERE = {
     "media/realtime/items.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
     "media/realtime/responses.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
     "media/realtime/rounds.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
+    "gateway/finding.py": "a value without behaviour; every test of findings is made of them",
     "gateway/problem.py": "every refusal in tests/gateway/test_server.py is one",
     "gateway/commands/examples.py": "two paths; tests/gateway/test_demo.py plays what is there",
     "gateway/commands/settings.py": "tests/gateway/test_commands_check.py and _serve.py see what it prints",

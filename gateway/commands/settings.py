@@ -4,7 +4,8 @@ import gc
 from typing import Any
 
 from gateway.commands.terminal import err, fail
-from gateway.findings import Finding, check
+from gateway.finding import Finding
+from gateway.findings import check
 from gateway.settings import Settings
 from gateway.telemetry import configure_logging
 
