@@ -1,14 +1,17 @@
 """What is wrong, or will surprise, in the gateway's settings: each finding with its remedy, for `offhook check`."""
 
 import os
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from gateway.account_findings import account_findings
+from gateway.agent_findings import agent_findings, invalid_entries
 from gateway.finding import Finding
 from gateway.media_auth import is_loopback, shared_secret
 from gateway.settings import CONFIG, PREFIX, ConfigUnreadable, Settings, read_config
@@ -21,6 +24,8 @@ def check() -> tuple[Settings | None, list[Finding]]:
         settings = Settings()
     except ConfigUnreadable as error:
         return None, [Finding("error", CONFIG, str(error), "correct the file, or unset the variable")]
+    except SettingsError as error:  # a table in a variable that is no JSON
+        return None, [_not_json(error), *names]
     except ValidationError as error:
         return None, [*_invalid(error), *names]
     return settings, [*names, *explain(settings)]
@@ -32,6 +37,7 @@ def explain(settings: Settings) -> list[Finding]:
         *_reachability(settings),
         *_media_auth(settings),
         *account_findings(settings),
+        *agent_findings(settings),
         *_realtime(settings),
         *_calls(settings),
     ]
@@ -164,8 +170,16 @@ def _unknown_names() -> Iterator[Finding]:
         )
 
 
+def _not_json(error: SettingsError) -> Finding:
+    named = re.search(r'field "(\w+)"', str(error))
+    name = f"{PREFIX}{named[1] if named else ''}".upper()
+    return Finding("error", name, "is not JSON", "correct it, or write the table in the TOML file")
+
+
 def _invalid(error: ValidationError) -> Iterator[Finding]:
-    for fault in error.errors(include_input=False, include_url=False):  # an input may be a secret
+    entries, others = invalid_entries(error)
+    yield from entries
+    for fault in others:
         name = "_".join(str(part) for part in fault["loc"])
         field = Settings.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
         yield Finding(
