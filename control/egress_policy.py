@@ -71,6 +71,9 @@ _FORBIDDEN_V6 = {
     }.items()
 }
 
+# Where clouds hand out a machine's credentials: the first thing that is tried.
+METADATA = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")
+
 # A host of which the last label is a number is an IPv4 address to somebody (WHATWG URL, "ends in a number").
 _NUMBER = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)\.?", re.IGNORECASE | re.ASCII)
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?", re.ASCII)

@@ -77,6 +77,8 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> Non
         ("PORT", "99999"),
         ("UPLINK_MS", "30"),
         ("REALTIME_INPUT_FORMAT", "opus"),
+        ("EGRESS_ALLOW", "10.0.0.1/8"),
+        ("SECRET_KEYS", "short"),
     ],
 )
 def test_what_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
