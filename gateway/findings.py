@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from control.egress_policy import METADATA, EgressPolicy
 from gateway.account_findings import account_findings
 from gateway.agent_findings import agent_findings, invalid_entries
 from gateway.finding import Finding
@@ -40,6 +41,7 @@ def explain(settings: Settings) -> list[Finding]:
         *agent_findings(settings),
         *_realtime(settings),
         *_calls(settings),
+        *_egress(settings),
     ]
 
 
@@ -150,6 +152,26 @@ def _calls(settings: Settings) -> Iterator[Finding]:
             f"{PREFIX}DATA_DIR",
             f"{settings.data_dir} is not a folder we may write to",
             "choose another, or change its owner",
+        )
+
+
+def _egress(settings: Settings) -> Iterator[Finding]:
+    if settings.egress_allow_http:
+        yield Finding(
+            "warning",
+            f"{PREFIX}EGRESS_ALLOW_HTTP",
+            "is on: what calls say may travel in the clear, to whoever answers",
+            "unset it outside development",
+        )
+    policy = EgressPolicy.allowing(settings.egress_allow or "")
+    wide = [str(network) for network in policy.networks if network.prefixlen == 0]
+    if wide or any(policy.permits(address) for address in METADATA):
+        yield Finding(
+            "warning",
+            f"{PREFIX}EGRESS_ALLOW",
+            f"allows {wide[0] if wide else 'the metadata service of clouds'}: whoever may give us a URL can read "
+            "this machine's credentials there",
+            "name the hosts that are meant",
         )
 
 

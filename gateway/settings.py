@@ -19,6 +19,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from control.agents import AgentConfig
 from control.configuration import Number
 from control.directory import NumberConfig
+from control.egress_policy import EgressPolicy
+from control.secrets import SecretKeys
 from control.templates import check_text
 from gateway.media_auth import shared_secret
 from telephony.telnyx.webhooks import verify_key
@@ -44,6 +46,16 @@ def _websocket_url(url: str) -> str:
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise ValueError("is a websocket URL: ws://... or wss://...")
     return url
+
+
+def _egress_allow(exceptions: str) -> str:
+    EgressPolicy.allowing(exceptions)
+    return exceptions
+
+
+def _secret_keys(keys: SecretStr) -> SecretStr:
+    SecretKeys.read(keys.get_secret_value())
+    return keys
 
 
 def _media_auth(mode: SecretStr) -> SecretStr:
@@ -333,7 +345,23 @@ class Settings(BaseSettings):
         default=30.0, ge=0, le=86_400, description="Seconds after SIGTERM for calls to end by themselves."
     )
 
+    # Where we go for users.
+    egress_allow: Annotated[str, AfterValidator(_egress_allow)] | None = Field(
+        default=None,
+        description="Addresses, networks and host names, separated by commas, that webhooks, tools and audio may be "
+        "fetched from although they are not public, such as `127.0.0.1,10.0.0.0/8,hooks.internal`.",
+    )
+    egress_allow_http: bool = Field(
+        default=False,
+        description="Whether those URLs may be http: for receivers on your own machine or network.",
+    )
+
     # What is kept, what is told.
+    secret_keys: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = Field(
+        default=None,
+        description="Fernet keys to the secrets in the database, separated by commas: the first encrypts, all "
+        "decrypt. Unset: one is made in the data folder's file `secret.keys`.",
+    )
     recording: bool = Field(
         default=True, description="Stereo recording of every call: caller left, agent right."
     )
