@@ -36,13 +36,15 @@ class ExpectStream:
 
 @dataclass(frozen=True, slots=True)
 class HoldAgent:
-    """The agent hears silence and is not heard; what it says meanwhile is dropped and it is told so.
+    """The agent hears silence and is not heard; what it says meanwhile is dropped and it is told so. A greeting that
+    has not begun waits for the release.
 
     `tone` plays the built-in hold tone, `audio` a loop of the caller's own; neither: silence.
     """
 
     reason: str
-    """`hold`, `gather` or `transfer`; holds nest by reason."""
+    """`hold`, `gather`, `transfer` or `machine` (who answered is not known yet, or is no person); holds nest by
+    reason."""
     tone: bool = False
     audio: bytes | None = field(default=None, repr=False)
     rate: int = 8_000
@@ -117,6 +119,15 @@ class TellAgent:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What came of a tool the model called; it is asked to go on."""
+
+    tool_call_id: str
+    output: str = field(repr=False)
+    """JSON, for the model."""
+
+
+@dataclass(frozen=True, slots=True)
 class CollectDigits:
     """Digits go to the call's machine as `DigitReported` and not to the model; `secret` ones leave no other trace and
     the recording and the model hear silence meanwhile."""
@@ -161,6 +172,7 @@ MediaOrder = (
     | PlayFile
     | StopFile
     | TellAgent
+    | ToolResult
     | CollectDigits
     | StopCollecting
     | Record
