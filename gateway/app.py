@@ -5,105 +5,36 @@ import signal
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from control.policy import BargeIn, CallPolicy, Deadlines, DigitPolicy
-from gateway.call_runner import AgentProvider, CallServices
+from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
+from gateway.configured_agents import FORMATS, agent_provider, default_agent
 from gateway.links import connect
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
 from gateway.server import create_app, create_metrics_app, serving
-from gateway.settings import Format, Settings
+from gateway.settings import Settings
 from gateway.telemetry import Figure, FigureCollector
 from gateway.ticker import Ticker
-from media.audio import PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat
-from media.realtime.configuration import SessionConfig, TurnDetection
-from media.realtime.dialects import DIALECTS
 from telephony.carrier import WIRES
 from telephony.link import Link, LinkListener
 
 log = structlog.get_logger()
 
-# `auto` asks for PCMU: what most calls bring, and what is not transcoded then. An A-law leg costs a table look-up.
-_FORMATS: dict[Format, AudioFormat] = {
-    "auto": PCMU_8K,
-    "pcmu": PCMU_8K,
-    "pcma": PCMA_8K,
-    "pcm16": PCM16_24K,
-}
-
-
-def call_policy(settings: Settings) -> CallPolicy:
-    """What the settings allow a call that nobody has configured otherwise."""
-    return CallPolicy(
-        greeting=settings.realtime_greeting,
-        barge_in=BargeIn(
-            enabled=settings.barge_in,
-            min_speech=settings.barge_in_min_speech_ms / 1000,
-            protect_greeting=settings.barge_in_protect_greeting,
-        ),
-        digits=DigitPolicy(
-            to_model=settings.dtmf_to_model,
-            interrupts=settings.dtmf_interrupts,
-            in_band=settings.dtmf_in_band,
-        ),
-        deadlines=Deadlines(
-            close_grace=settings.close_grace_s,
-            media_watchdog=settings.media_watchdog_s,
-            silence=settings.silence_timeout_s,
-            max_duration=settings.max_duration_s,
-            goodbye=settings.goodbye_s,
-        ),
-        lead=settings.lead_ms / 1000,
-        heard_offset=settings.heard_offset_ms / 1000,
-        uplink_frames=settings.uplink_ms // 20,
-        vad_silence=settings.vad_silence_ms / 1000,
-        record=settings.recording,
-    )
-
-
-def agent_provider(settings: Settings, policy: CallPolicy) -> AgentProvider:
-    """Where the agent is and how its sessions are configured."""
-    ours = policy.barge_in.ours
-    config = SessionConfig(
-        model=settings.realtime_model,
-        voice=settings.realtime_voice,
-        instructions=settings.realtime_instructions,
-        input_format=_FORMATS[settings.realtime_input_format],
-        output_format=_FORMATS[settings.realtime_output_format],
-        turn_detection=TurnDetection(
-            kind=settings.turn_detection,
-            threshold=settings.vad_threshold,
-            prefix_padding_ms=settings.vad_prefix_ms,
-            silence_duration_ms=settings.vad_silence_ms,
-            create_response=not ours,
-            interrupt_response=not ours,
-            eagerness=settings.vad_eagerness,
-        ),
-        transcription_model=settings.realtime_transcription_model,
-        language=settings.realtime_language,
-    )
-    key = settings.realtime_api_key
-    return AgentProvider(
-        url=settings.realtime_url,
-        api_key=key.get_secret_value() if key is not None else "",
-        config=config,
-        dialect=DIALECTS[settings.realtime_dialect],
-    )
-
 
 def call_defaults(settings: Settings) -> CallDefaults:
-    policy = call_policy(settings)
+    agent = default_agent(settings, datetime.now(UTC))
     codec = settings.telnyx_outbound_codec
     return CallDefaults(
-        policy=policy,
-        provider=agent_provider(settings, policy),
+        policy=agent.policy,
+        provider=agent_provider(settings, agent),
         max_calls=settings.max_calls,
         start_timeout=settings.start_timeout_s,
-        telnyx_outbound=None if codec == "auto" else _FORMATS[codec],
+        telnyx_outbound=None if codec == "auto" else FORMATS[codec],
     )
 
 

@@ -2,7 +2,8 @@
 
 Later ones give way to earlier ones: arguments, `OFFHOOK_*` variables, `.env` in the working directory, the TOML
 file (`OFFHOOK_CONFIG`, else `offhook.toml` in the working directory if there is one), defaults. In TOML a table
-is a prefix: `[realtime] url = "..."` is `realtime_url`. Secrets are never printed. `gateway.findings` explains.
+is a prefix, `[realtime] url = "..."` is `realtime_url`, except for `[agents.<name>]` and `[numbers]`. Secrets are
+never printed. `gateway.findings` explains.
 """
 
 import os
@@ -10,10 +11,17 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from control.agents import AgentConfig
+from control.configuration import Number
+from control.directory import NumberConfig
+from control.egress_policy import EgressPolicy
+from control.secrets import SecretKeys
+from control.templates import check_text
 from gateway.media_auth import shared_secret
 from telephony.telnyx.webhooks import verify_key
 
@@ -40,6 +48,16 @@ def _websocket_url(url: str) -> str:
     return url
 
 
+def _egress_allow(exceptions: str) -> str:
+    EgressPolicy.allowing(exceptions)
+    return exceptions
+
+
+def _secret_keys(keys: SecretStr) -> SecretStr:
+    SecretKeys.read(keys.get_secret_value())
+    return keys
+
+
 def _media_auth(mode: SecretStr) -> SecretStr:
     shared_secret(mode.get_secret_value())
     return mode
@@ -50,6 +68,37 @@ def _telnyx_public_key(key: str) -> str:
     return key
 
 
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("is an IANA time zone, such as Europe/Vienna") from error
+    return name
+
+
+def _agents(tables: object) -> object:
+    """An agent of the settings is called as its table is."""
+    if not isinstance(tables, dict):
+        return tables
+    return {key: _named(str(key), table) for key, table in tables.items()}
+
+
+def _named(key: str, table: object) -> object:
+    if not isinstance(table, dict):
+        return table
+    if table.get("name", key) != key:
+        raise ValueError(f"[agents.{key}] is called {key}; leave out its name")
+    return {**table, "name": key}
+
+
+def _numbers(tables: object) -> object:
+    """`"+13125550100" = "reception"` stands for a table with that agent."""
+    if not isinstance(tables, dict):
+        return tables
+    return {number: {"agent": entry} if isinstance(entry, str) else entry for number, entry in tables.items()}
+
+
+AgentKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Format = Literal["auto", "pcmu", "pcma", "pcm16"]
 
@@ -159,12 +208,14 @@ class Settings(BaseSettings):
     realtime_voice: str = Field(
         default="marin", min_length=1, description="The voice; fixed once it has spoken."
     )
-    realtime_instructions: str = Field(
+    realtime_instructions: Annotated[str, AfterValidator(check_text)] = Field(
         default="You are on a phone call. Be brief and friendly. Speak the caller's language.",
-        description="What the model is told before the call.",
+        description="What the model is told before the call; may hold `{{variables}}`.",
     )
-    realtime_greeting: str | None = Field(
-        default=None, description="What the model is asked to say first; unset lets the caller speak first."
+    realtime_greeting: Annotated[str, AfterValidator(check_text)] | None = Field(
+        default=None,
+        description="What the model is asked to say first; unset lets the caller speak first. May hold "
+        "`{{variables}}`.",
     )
     realtime_input_format: Format = Field(
         default="auto",
@@ -217,6 +268,28 @@ class Settings(BaseSettings):
     )
     dtmf_interrupts: bool = Field(
         default=False, description="Whether a group of pressed digits cuts the agent off."
+    )
+
+    # Agents and numbers.
+    agents: Annotated[dict[AgentKey, AgentConfig], BeforeValidator(_agents)] = Field(
+        default={},
+        max_length=500,
+        description="Agents by name, `[agents.<name>]`; in the environment, JSON. `[agents.default]` adds to the "
+        "default agent, which the settings above describe.",
+    )
+    numbers: Annotated[dict[Number, NumberConfig], BeforeValidator(_numbers)] = Field(
+        default={},
+        max_length=5_000,
+        description='Who answers which number, `"+13125550100" = "reception"`, or a table `{agent, carrier, '
+        "integration}`.",
+    )
+    inbound_default: Literal["auto", "default-agent", "reject"] = Field(
+        default="auto",
+        description="Who answers a call to a number that has no agent: the default agent, or nobody. `auto`: the "
+        "default agent while no number is listed at all, else nobody.",
+    )
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        default="UTC", description="IANA time zone in which `{{now}}`, `{{date}}` and `{{time}}` are told."
     )
 
     # Audio.
@@ -272,7 +345,23 @@ class Settings(BaseSettings):
         default=30.0, ge=0, le=86_400, description="Seconds after SIGTERM for calls to end by themselves."
     )
 
+    # Where we go for users.
+    egress_allow: Annotated[str, AfterValidator(_egress_allow)] | None = Field(
+        default=None,
+        description="Addresses, networks and host names, separated by commas, that webhooks, tools and audio may be "
+        "fetched from although they are not public, such as `127.0.0.1,10.0.0.0/8,hooks.internal`.",
+    )
+    egress_allow_http: bool = Field(
+        default=False,
+        description="Whether those URLs may be http: for receivers on your own machine or network.",
+    )
+
     # What is kept, what is told.
+    secret_keys: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = Field(
+        default=None,
+        description="Fernet keys to the secrets in the database, separated by commas: the first encrypts, all "
+        "decrypt. Unset: one is made in the data folder's file `secret.keys`.",
+    )
     recording: bool = Field(
         default=True, description="Stereo recording of every call: caller left, agent right."
     )
@@ -329,10 +418,14 @@ def read_config() -> dict[str, Any]:
         raise ConfigUnreadable(f"{path} is not TOML: {error}") from error
 
 
+# Tables that are settings as they stand, not prefixes.
+_TABLES = frozenset({"agents", "numbers"})
+
+
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and f"{prefix}{name}" not in _TABLES:
             flat |= _flat(value, f"{prefix}{name}_")
         else:
             flat[f"{prefix}{name}".lower()] = value

@@ -31,7 +31,7 @@ TESTED_ELSEWHERE = {
     "media/realtime/rounds.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
     "gateway/finding.py": "a value without behaviour; every test of findings is made of them",
     "control/requests.py": "values without behaviour; every test of the call's machine is made of them",
-    "control/media_orders.py": "values without behaviour; tests of the call's machine and of the bridge are made of them",
+    "control/media_orders.py": "values without behaviour; tests of call and bridge are made of them",
     "control/effects.py": "values without behaviour; every test of the call's machine is made of them",
     "gateway/problem.py": "every refusal in tests/gateway/test_server.py is one",
     "gateway/commands/examples.py": "two paths; tests/gateway/test_demo.py plays what is there",
@@ -244,7 +244,7 @@ def test_no_file_is_large() -> None:
 # Locks
 
 PIN = re.compile(
-    r"^(?P<name>[A-Za-z0-9][\w.\[\],-]*)==(?P<version>[^\s;\\]+)(?P<rest>.*(?:\n    --hash=.*)*)",
+    r"^(?P<name>[A-Za-z0-9][\w.\[\], -]*)==(?P<version>[^\s;\\]+)(?P<rest>.*(?:\n    --hash=.*)*)",
     re.MULTILINE,
 )
 LOCKS = ("run", "local", "dev", "build")

@@ -3,6 +3,8 @@
 import gc
 from typing import Any
 
+from rich.markup import escape
+
 from gateway.commands.terminal import err, fail
 from gateway.finding import Finding
 from gateway.findings import check
@@ -27,7 +29,8 @@ def usable_settings(**given: Any) -> Settings:  # noqa: ANN401  # any of the set
 
 def line(finding: Finding) -> str:
     colour = _COLOURS[finding.level]
-    return f"[{colour}]{finding.level:8}[/] {finding.setting}: {finding.problem}; {finding.remedy}"
+    said = escape(f"{finding.setting}: {finding.problem}; {finding.remedy}")
+    return f"[{colour}]{finding.level:8}[/] {said}"
 
 
 def quiet_collector() -> None:

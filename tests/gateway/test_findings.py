@@ -42,6 +42,9 @@ def test_the_defaults_have_no_fault() -> None:
         ({"barge_in": False, "barge_in_protect_greeting": True}, "BARGE_IN", "do nothing"),
         ({"metrics_port": 8080}, "METRICS_PORT", "public port"),
         ({"data_dir": "/dev/null"}, "DATA_DIR", "not a folder"),
+        ({"egress_allow_http": True}, "EGRESS_ALLOW_HTTP", "in the clear"),
+        ({"egress_allow": "127.0.0.1,0.0.0.0/0"}, "EGRESS_ALLOW", "0.0.0.0/0"),
+        ({"egress_allow": "169.254.0.0/16"}, "EGRESS_ALLOW", "credentials"),
     ],
 )
 def test_each_surprise_is_explained(changes: dict[str, object], setting: str, problem: str) -> None:

@@ -80,6 +80,8 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> Non
         ("TELNYX_PUBLIC_KEY", "dG9vIHNob3J0"),
         ("TELNYX_BASE_URL", "api.telnyx.com"),
         ("ANSWER_WAIT_S", "11"),
+        ("EGRESS_ALLOW", "10.0.0.1/8"),
+        ("SECRET_KEYS", "short"),
     ],
 )
 def test_what_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -1,0 +1,92 @@
+"""A web server of somebody else: keeps what it is sent, answers as it is told, on a loopback port of its own."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+
+@dataclass
+class Received:
+    """One request as it came."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    at: float
+    """On the loop's clock."""
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+Answerer = Callable[[Received], web.StreamResponse | Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Receiver:
+    """Answers 204 unless told otherwise; every connection serves one request, so none is left open behind a test."""
+
+    port: int = 0
+    scheme: str = "http"
+    received: list[Received] = field(default_factory=list)
+    answer: Answerer = lambda _: web.Response(status=204)
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, *, tls: ssl.SSLContext | None = None) -> AsyncIterator["Receiver"]:
+        receiver = cls(scheme="https" if tls else "http")
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", receiver._receive)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+            receiver.port = runner.addresses[0][1]
+            yield receiver
+        finally:
+            await runner.cleanup()
+
+    def answer_with(self, *statuses: int) -> None:
+        """Answer so, one after the other; the last for ever."""
+        left = list(statuses)
+        self.answer = lambda _: web.Response(status=left.pop(0) if len(left) > 1 else left[0])
+
+    async def _receive(self, request: web.Request) -> web.StreamResponse:
+        received = Received(
+            request.method,
+            request.path_qs,
+            {name.lower(): value for name, value in request.headers.items()},
+            await request.read(),
+            asyncio.get_running_loop().time(),
+        )
+        self.received.append(received)
+        answer = self.answer(received)
+        response = answer if isinstance(answer, web.StreamResponse) else await answer
+        response.force_close()
+        return response
+
+
+@asynccontextmanager
+async def saying(answer: bytes) -> AsyncIterator[str]:
+    """A server that answers any connection with these bytes and hangs up; its URL."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
