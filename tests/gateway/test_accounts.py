@@ -26,7 +26,7 @@ TWILIO = {"twilio_account_sid": "AC" + "1" * 32, "twilio_auth_token": "12345"}
 
 
 def accounts(tmp_path: Path, **values: Any) -> Accounts:
-    settings = Settings(_env_file=None, data_dir=tmp_path, **values)
+    settings = Settings(data_dir=tmp_path, **values)
     return accounts_of(settings)
 
 
@@ -40,7 +40,8 @@ def test_an_account_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert whole.find("telnyx") is whole.telnyx("default")
     assert whole.find("twilio") is whole.twilio("default")
     assert whole.find("telnyx", "other") is None
-    assert whole.telnyx("other") is whole.twilio("other") is None
+    assert whole.telnyx("other") is None
+    assert whole.twilio("other") is None
     half = accounts(tmp_path, public_url="https://example.com", telnyx_api_key="k", twilio_auth_token="t")
     assert len(half) == 0
     close(whole)
