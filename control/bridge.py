@@ -8,26 +8,23 @@ or us. A lost socket alone ends nothing: the carrier's may be replaced within th
 """
 
 from collections.abc import Sequence
-from enum import Enum, auto
 from math import inf
 
 from control.agent_leg import AgentLeg
 from control.carrier_leg import CarrierLeg
+from control.conversation import Conversation
+from control.keypad import Keypad
+from control.media_deadline import Deadline
 from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outputs
 from control.policy import CallPolicy
+from control.redial import Redial
 from control.timeline import Timeline
-from control.transcript import Transcript
-from media import g711
-from media.digits import DigitCollector, DigitEvent, KeyPressed, KeysEntered
-from media.dtmf import DtmfDetector
+from media.digits import DigitEvent, KeyPressed, KeysEntered
 from media.latency import LatencyTracker
-from media.playout import Cut
 from media.realtime import events as agent
-from media.realtime.configuration import ItemCut
 from media.realtime.events import Role, Severity
 from media.realtime.session import RealtimeSession, SessionState
-from media.turns import Floor, Speech, TurnTracker
-from media.voiced import VoicedTime
+from media.turns import Floor
 from telephony import events as carrier
 from telephony.stream import UNSUPPORTED_FORMAT, CarrierStream
 
@@ -37,25 +34,8 @@ _RESUMED = (
 )
 
 
-# Where the caller may not interrupt, this much of speech is still something to answer afterwards, in seconds.
-_UTTERANCE = 0.4
-# An agent session that lived this long was sound: its loss is a new trouble, not the old one again. Counted from
-# `ready`, or a server that accepts and closes would be dialled without pause for as long as the caller stays.
-_STEADY = 10.0
-
-
 # Tool calls answered before the caller or the agent is heard again; a model that makes more talks to itself.
 _TOOL_ROUNDS = 20
-
-
-class Deadline(Enum):
-    """What the bridge waits for, beyond what its machines wait for."""
-
-    MEDIA = auto()
-    GRACE = auto()
-    DURATION = auto()
-    SILENCE = auto()
-    GOODBYE = auto()
 
 
 class Bridge:
@@ -68,16 +48,19 @@ class Bridge:
         self.policy = policy
         self.outputs = Outputs()
         self.timeline = Timeline(now)
-        self.transcript = Transcript()
-        self.turns = TurnTracker()
-        self.latency = LatencyTracker(now)
         self.carrier = CarrierLeg(
             self.outputs, lead=policy.lead, heard_offset=policy.heard_offset, record=policy.record
         )
         self.agent: AgentLeg | None = None
+        self._deadlines: dict[Deadline, float] = {}
+        self.conversation = Conversation(
+            policy, carrier=self.carrier, timeline=self.timeline, deadlines=self._deadlines, now=now
+        )
+        self.transcript = self.conversation.transcript
+        self.turns = self.conversation.turns
         self.usage = agent.Usage()
-        self.digits = DigitCollector()
-        self._tones = DtmfDetector() if policy.digits.in_band else None
+        self._last_words = self.conversation.last_words
+        self._keypad = Keypad(in_band=policy.digits.in_band)
         self.started: carrier.Started | None = None
         self.answered_at: float | None = None
         self.ended_at: float | None = None
@@ -88,21 +71,19 @@ class Bridge:
         self.armed = inf
         """When the owner will poll next, as it last said: what is due later need not be told now."""
 
-        self._deadlines: dict[Deadline, float] = {}
+        self._redial = Redial(policy.deadlines.agent_retries)
         self._greeted = False
-        self._greeting_protected = False
-        self._in_question = False
-        self._voiced = VoicedTime()
         self._resuming = False
         self._answer_owed = False
-        self._agent_losses = 0
-        self._ready_at: float | None = None
         self._uplink_dropped = 0
         self._keys_entered = 0
         self._tool_rounds = 0
         self._rotate = False
-        self._goodbye: str | None = None
         self._last_media = now
+
+    @property
+    def latency(self) -> LatencyTracker:
+        return self.conversation.latency
 
     # --- the carrier's side
 
@@ -155,12 +136,15 @@ class Bridge:
             self.wake_changed = True  # a gap: the reorder window has a deadline now
             return
         self.carrier.take(frames, now)
-        if self.agent is not None and self._goodbye is None:  # a call that is ending takes no new turn
+        if self.agent is not None and not self._last_words.locked:  # a call that is ending takes no new turn
             self.agent.caller_audio(frames)
-        if self._in_question:
-            self._weigh_barge_in(frames, now)
-        if self._tones is not None:
-            self._listen_for_tones(self._tones, frames, now)
+        if self.conversation.in_question and self.conversation.weigh(frames, now):
+            self._settle(now)
+        if self._keypad.in_band and (
+            pressed := self._keypad.hear(frames, self.carrier.inbound.encoding, now)
+        ):
+            self._digit_events(pressed, now)
+            self._settle(now)
 
     def _carrier_event(self, event: carrier.StreamEvent, stream: CarrierStream, now: float) -> None:
         match event:
@@ -171,7 +155,7 @@ class Bridge:
             case carrier.MediaReceived(chunk, payload):
                 self._caller_audio(self.carrier.reorder.push(chunk, payload, now), now)
             case carrier.DigitReceived(digit, occurred_at, sequence):
-                self._digit_events(self.digits.push(digit, occurred_at, sequence, now), now)
+                self._digit_events(self._keypad.push(digit, occurred_at, sequence, now), now)
             case carrier.MarkReached(name):
                 self._mark_reached(name, now)
             case carrier.Stopped():
@@ -195,8 +179,8 @@ class Bridge:
     def _mark_reached(self, name: str, now: float) -> None:
         """Five a second while the agent speaks: only what may follow from it is looked at."""
         self.carrier.mark_reached(name, now)
-        self._agent_may_have_finished(now)
-        if self._goodbye is not None or self._rotate:
+        self.conversation.agent_may_have_finished(now)
+        if self._last_words.locked or self._rotate:
             self._settle(now)
         self._playout_moved()
 
@@ -216,7 +200,7 @@ class Bridge:
         self._deadlines[Deadline.MEDIA] = now + self.policy.deadlines.media_watchdog
         if first:
             self.answered_at = now
-            self.latency = LatencyTracker(now)
+            self.conversation.latency = LatencyTracker(now)
             self._deadlines[Deadline.DURATION] = now + self.policy.deadlines.max_duration
             self.timeline.add(now, "call.answered")
         self._join(now)
@@ -228,7 +212,9 @@ class Bridge:
         """A socket to the model is up; `wall` is unix time, which the session's expiry is told in."""
         if self.over():
             return
-        self.agent = AgentLeg(session, self.outputs, uplink_frames=self.policy.uplink_frames)
+        self.agent = self.conversation.agent = AgentLeg(
+            session, self.outputs, uplink_frames=self.policy.uplink_frames
+        )
         self._resuming = self._greeted
         history = self.transcript.history() if self._resuming else []
         session.opened(now, history=history, wall=wall)
@@ -270,26 +256,22 @@ class Bridge:
             self.turns.turns or self.transcript.utterances or self.carrier.playout.speaking()
         ):
             self._greeted = False  # it was asked for and never heard
-        if self._ready_at is not None and now - self._ready_at >= _STEADY:
-            self._agent_losses = 0
-        self._ready_at = None
+        wait = self._redial.lost(now)
         self._drop_agent()
-        if self._goodbye is not None and not self._saying():
-            self._end(self._goodbye, now)
+        if self._last_words.reason is not None and not self.conversation.saying():
+            self._end(self._last_words.reason, now)
             return
-        retries = self.policy.deadlines.agent_retries
-        if not retry or self._agent_losses >= len(retries):
+        if not retry or wait is None:
             self._end("error", now)
             return
-        self.outputs.actions.append(ConnectAgent(retries[self._agent_losses], reason))
-        self._agent_losses += 1
+        self.outputs.actions.append(ConnectAgent(wait, reason))
 
     def agent_pressure(self, paused: bool) -> None:
         if self.agent is not None:
             self.agent.paused = paused
 
     def _agent_audio(self, leg: AgentLeg, item: str, audio: bytes, now: float) -> None:
-        if not audio or (self._goodbye is not None and not self._saying()):
+        if not audio or (self._last_words.reason is not None and not self.conversation.saying()):
             return  # while a call ends, only the response under way is heard
         if self.turns.floor is not Floor.AGENT:
             self.latency.audio_received(now)
@@ -325,7 +307,7 @@ class Bridge:
             case agent.TranscriptFailed(_, code, message):
                 self.timeline.add(now, "transcript.failed", code=code, message=message)
             case agent.ResponseStarted():
-                if self._goodbye is not None:
+                if self._last_words.locked:
                     leg.session.interrupt([], now)  # begun too late to be heard
                 self.latency.response_started(now)
             case agent.AudioReceived(item_id, audio):
@@ -339,7 +321,7 @@ class Bridge:
                 self.usage += usage
                 if status not in ("completed", "cancelled"):
                     self.timeline.add(now, "agent.response", status=status, reason=reason)
-                self._agent_may_have_finished(now)
+                self.conversation.agent_may_have_finished(now)
             case agent.TranscriptionUsage(_, usage):
                 self.usage += usage
             case agent.Truncated(_, audio_end_ms):
@@ -347,14 +329,14 @@ class Bridge:
             case agent.ExpiringSoon(seconds_left):
                 self.timeline.add(now, "agent.expiring", seconds_left=seconds_left)
                 # A session that is short from its beginning is used to its end: the next would be no longer.
-                self._rotate = self._ready_at is not None and now - self._ready_at >= _STEADY
+                self._rotate = self._redial.steady(now)
             case agent.AgentFault():
                 self._fault(event, now)
             case agent.Unrecognised():
                 pass
 
     def _agent_ready(self, event: agent.Ready, now: float) -> None:
-        self._ready_at = now
+        self._redial.ready(now)
         self.timeline.add(
             now,
             "agent.ready",
@@ -374,7 +356,7 @@ class Bridge:
             self.timeline.add(now, "call.resumed" if self._greeted else "call.started")
         elif leg.inbound != self.carrier.inbound:
             leg.join(self.carrier.inbound, self.carrier.playout.format)
-        self._await_speech(now)
+        self.conversation.await_speech(now)
         if not self._greeted:
             self._greeted = True
             self._greet(leg, now)
@@ -386,7 +368,7 @@ class Bridge:
         if self.policy.greeting is None:
             return
         self.latency.greeting(now)
-        self._greeting_protected = self.policy.barge_in.protect_greeting
+        self.conversation.greeting_protected = self.policy.barge_in.protect_greeting
         leg.session.request_response(now, instructions=self.policy.greeting)
 
     def _tool_call(self, leg: AgentLeg, call_id: str, name: str, now: float) -> None:
@@ -409,116 +391,28 @@ class Bridge:
             now, "agent.error", code=event.code, message=event.message, severity=event.severity.value
         )
 
-    # --- turns and barge-in
+    def _send_due(self, now: float) -> None:
+        if self.carrier.send_due(now) and self.conversation.agent_audio_left(now):
+            self._tool_rounds = 0
+
+    # --- turns
 
     def _caller_started(self, now: float) -> None:
-        self.timeline.add(now, "speech.started")
         self._tool_rounds = 0
-        self._deadlines.pop(Deadline.SILENCE, None)
-        self.latency.caller_started(now)
-        self.turns.handle(Speech.CALLER_STARTED, now)
-        if not self.policy.barge_in.ours:
-            self._accept_barge_in(now)
-            return
-        self._in_question = True
-        self._voiced.reset()
-        self._weigh_barge_in((), now)
+        self.conversation.caller_started(now)
 
     def _caller_stopped(self, leg: AgentLeg, now: float) -> None:
-        self.timeline.add(now, "speech.ended")
-        self._await_speech(now)
-        contested = self.turns.floor is Floor.CONTESTED
-        self.turns.handle(Speech.CALLER_STOPPED, now)
-        self._in_question = False
-        if contested and self.turns.floor is Floor.AGENT and self._voiced.seconds < _UTTERANCE:
-            return  # a cough: the agent keeps the floor, and owes nothing
-        self.latency.caller_stopped(now, self.policy.vad_silence)
-        if self.policy.barge_in.ours and self._goodbye is None:
+        owed = self.conversation.caller_stopped(now)
+        if owed and self.policy.barge_in.ours and not self._last_words.locked:
             leg.session.request_response(now)
 
-    def _weigh_barge_in(self, frames: Sequence[bytes], now: float) -> None:
-        """Has the caller said enough since the model heard speech begin?"""
-        for frame in frames:
-            self._voiced.feed(frame, self.carrier.inbound.encoding)
-        barge_in = self.policy.barge_in
-        if not barge_in.enabled or self._greeting_protected:
-            return
-        if self._voiced.seconds >= barge_in.min_speech:
-            self._accept_barge_in(now)
-            self._settle(now)
-
-    def _accept_barge_in(self, now: float) -> None:
-        """Silence the agent, whatever of it is under way; each part only where it is."""
-        self._in_question = False
-        if self._goodbye is not None:
-            return
-        if self.carrier.playout.speaking():
-            self._cut(now)
-        elif self.agent is not None and self.agent.session.responding:
-            self.agent.session.interrupt([], now)
-
-    def _cut(self, now: float) -> None:
-        rate = self.carrier.playout.format.rate
-        cut = self.carrier.cut(now)
-        cuts = self.agent.interrupt(cut, rate, now) if self.agent is not None else []
-        self._tell_transcript(cut, cuts)
-        self.turns.handle(Speech.AGENT_CUT, now)
-        self._greeting_protected = False
-        self.timeline.add(
-            now,
-            "barge_in",
-            position_ms=round(cut.heard * 1000 / rate),
-            heard_ms=cuts[0].heard_ms if cuts else None,
-            discarded_ms=round(cut.discarded * 1000 / rate),
-            items=len(cuts),
-        )
-
-    def _tell_transcript(self, cut: Cut, told: Sequence[ItemCut] = ()) -> None:
-        """Note what was heard of each item; those of a session that is gone, or at the call's end, are told nobody."""
-        rate = self.carrier.playout.format.rate
-        for item in cut.items:
-            self.transcript.cut(item.item, item.heard * 1000 // rate)
-        for each in told:
-            self.transcript.cut(each.item_id, each.heard_ms)
-
-    def _agent_may_have_finished(self, now: float) -> None:
-        if not self._greeting_protected and self.turns.floor not in (Floor.AGENT, Floor.CONTESTED):
-            return
-        if self._saying():
-            return
-        self._greeting_protected = False  # heard, or never to be
-        if self.turns.handle(Speech.AGENT_FINISHED, now):
-            self.timeline.add(now, "ai.speech.ended")
-            self._await_speech(now)
-
-    def _await_speech(self, now: float) -> None:
-        """It is quiet: somebody should speak before long (lesson 15: counted from the end of playout)."""
-        silence = self.policy.deadlines.silence
-        if silence is not None and self.turns.floor in (Floor.NOBODY, Floor.WAITING):
-            self._deadlines[Deadline.SILENCE] = now + silence
-
-    def _send_due(self, now: float) -> None:
-        if not self.carrier.send_due(now):
-            return
-        if self.turns.floor is not Floor.AGENT and self.turns.handle(Speech.AGENT_STARTED, now):
-            self.latency.audio_sent(now, self.carrier.playout.round_trip / 2)
-            self.timeline.add(now, "ai.speech.started")
-            self._tool_rounds = 0
-            self._deadlines.pop(Deadline.SILENCE, None)
-
     # --- digits
-
-    def _listen_for_tones(self, tones: DtmfDetector, frames: Sequence[bytes], now: float) -> None:
-        for frame in frames:
-            for tone in tones.feed(g711.decode(frame, self.carrier.inbound.encoding)):
-                self._digit_events(self.digits.push(tone.digit, None, None, now), now)
-                self._settle(now)
 
     def _digit_events(self, pressed: Sequence[DigitEvent], now: float) -> None:
         for event in pressed:
             match event:
                 case KeyPressed(digit):
-                    self._await_speech(now)
+                    self.conversation.await_speech(now)
                     self.timeline.add(now, "call.dtmf.received", digit=digit)
                 case KeysEntered(digits):
                     self._digits_to_model(digits, now)
@@ -526,10 +420,10 @@ class Bridge:
 
     def _digits_to_model(self, digits: str, now: float) -> None:
         policy = self.policy.digits
-        if self._goodbye is not None or not policy.to_model:
+        if self._last_words.locked or not policy.to_model:
             return
         if policy.interrupts and self.carrier.playout.speaking():
-            self._cut(now)
+            self.conversation.cut(now)
         words = f"[The caller pressed these keys: {digits}]"
         self._keys_entered += 1
         item_id = f"keys_{self._keys_entered}"
@@ -552,28 +446,21 @@ class Bridge:
         """End the call for our own `reason`, once what is being said was heard."""
         if self.over():
             return
-        if not after_playout or not self._saying():
+        if not after_playout or not self.conversation.saying():
             self._end(reason, now)
             return
-        if self._goodbye is not None:
-            return
-        self._goodbye = reason
-        self._deadlines[Deadline.GOODBYE] = now + self.policy.deadlines.goodbye
+        self._last_words.end_with(reason, now)
         self.wake_changed = True
-
-    def _saying(self) -> bool:
-        responding = self.agent is not None and self.agent.session.responding
-        return self.carrier.playout.speaking() or responding
 
     def _end(self, reason: str, now: float) -> None:
         """End now; a reason of ours that a goodbye was heard for stands, unless the carrier was first after all."""
         if self.over():
             return
-        if self._goodbye is not None and reason != "caller-hangup":
-            reason = self._goodbye
+        if self._last_words.reason is not None and reason != "caller-hangup":
+            reason = self._last_words.reason
         self.ended_reason = reason
         self.ended_at = now
-        self._tell_transcript(self.carrier.finish(now))
+        self.conversation.tell_transcript(self.carrier.finish(now))
         self._deadlines.clear()
         self.timeline.add(now, "call.ended", ended_reason=reason)
         self.outputs.actions += [CloseCarrier(), CloseAgent(), Finish(reason)]
@@ -592,7 +479,8 @@ class Bridge:
         machines = (
             self.carrier.playout.next_deadline() if self.carrier.started else None,
             self.carrier.reorder.next_deadline(),
-            self.digits.next_deadline(),
+            self._keypad.next_deadline(),
+            self._last_words.next_deadline(),
             session,
         )
         return [deadline for deadline in machines if deadline is not None]
@@ -602,11 +490,13 @@ class Bridge:
             return
         for deadline in [deadline for deadline, at in self._deadlines.items() if at <= now]:
             self._deadline_passed(deadline, now)
+        if self._last_words.end_overdue(now):
+            self._end("error", now)
         if self.over():
             return
         if frames := self.carrier.reorder.poll(now):
             self._caller_audio(frames, now)
-        self._digit_events(self.digits.poll(now), now)
+        self._digit_events(self._keypad.poll(now), now)
         if self.agent is not None:
             leg = self.agent
             for event in leg.session.poll(now):
@@ -625,8 +515,6 @@ class Bridge:
                 self.end("max-duration", now)
             case Deadline.SILENCE:
                 self._end("silence-timeout", now)
-            case Deadline.GOODBYE:
-                self._end("error", now)
 
     def _media_deadline(self, now: float) -> None:
         """The watchdog is moved here, not by every frame."""
@@ -642,13 +530,13 @@ class Bridge:
         if self.over():
             return
         self._send_due(now)
-        self._agent_may_have_finished(now)  # by the clock, where a carrier returns no marks
+        self.conversation.agent_may_have_finished(now)  # by the clock, where a carrier returns no marks
         if self.agent is not None:
             self.agent.flush()
-        if self._goodbye is not None and not self._saying():
-            self._end(self._goodbye, now)
+        if self._last_words.reason is not None and not self.conversation.saying():
+            self._end(self._last_words.reason, now)
             return
-        if self._rotate and self.turns.quiet and not self._saying():
+        if self._rotate and self.turns.quiet and not self.conversation.saying():
             self._rotate = False
             self._drop_agent()
             self.outputs.actions += [CloseAgent(), ConnectAgent(0.0, "expiring")]
@@ -663,7 +551,7 @@ class Bridge:
         self._uplink_dropped = self.uplink_dropped
         if self.agent is not None:
             self.agent.finish(self.carrier.playout)
-        self.agent = None
+        self.agent = self.conversation.agent = None
 
     def _since_answer(self, now: float) -> float:
         return now - (self.answered_at if self.answered_at is not None else self.timeline.origin)
