@@ -1,11 +1,14 @@
 """Who speaks, who is cut short, and what the transcript, the timeline and the model are told of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from control.agent_leg import AgentLeg
+from control.announcer import Announcer
 from control.carrier_leg import CarrierLeg
 from control.last_words import LastWords
 from control.media_deadline import Deadline
+from control.media_orders import Report, SilenceLasted, Spoken
+from control.outputs import Outputs
 from control.policy import CallPolicy
 from control.timeline import Timeline
 from control.transcript import Transcript
@@ -15,6 +18,8 @@ from media.realtime.configuration import ItemCut
 from media.turns import Floor, Speech, TurnTracker
 from media.voiced import VoicedTime
 
+# Silence the model is sent beyond what ends a turn for it, in seconds.
+_MARGIN = 0.3
 # Where the caller may not interrupt, this much of speech is still something to answer afterwards, in seconds.
 _UTTERANCE = 0.4
 
@@ -33,6 +38,8 @@ class Conversation:
         carrier: CarrierLeg,
         timeline: Timeline,
         deadlines: dict[Deadline, float],
+        outputs: Outputs,
+        report: Callable[[Report], None],
         now: float,
     ) -> None:
         self._policy = policy
@@ -44,20 +51,31 @@ class Conversation:
         self.turns = TurnTracker()
         self.latency = LatencyTracker(now)
         self.last_words = LastWords(policy.deadlines.goodbye)
+        self.announcer = Announcer(
+            carrier=carrier,
+            outputs=outputs,
+            timeline=timeline,
+            transcript=self.transcript,
+            report=report,
+        )
         self.greeting_protected = False
         self.in_question = False
         """Whether the caller speaks and has not said enough yet to interrupt."""
         self._voiced = VoicedTime()
+        self._report = report
+        self._resting = False
+        self._fell_silent = False
 
     def saying(self) -> bool:
-        """Whether the caller hears the agent, or will without anybody's asking."""
+        """Whether the caller hears the agent or a prompt, or will without anybody's asking."""
         responding = self.agent is not None and self.agent.session.responding
-        return self._carrier.playout.speaking() or responding
+        return self._carrier.playout.speaking() or responding or self.announcer.pending
 
     # --- the caller
 
     def caller_started(self, now: float) -> None:
         self._timeline.add(now, "speech.started")
+        self.somebody_spoke()
         self._deadlines.pop(Deadline.SILENCE, None)
         self.latency.caller_started(now)
         self.turns.handle(Speech.CALLER_STARTED, now)
@@ -93,12 +111,14 @@ class Conversation:
     def _accept_barge_in(self, now: float) -> None:
         """Silence the agent, whatever of it is under way; each part only where it is."""
         self.in_question = False
-        if self.last_words.locked:
+        if self.last_words.locked or self.announcer.locked:
             return
         if self._carrier.playout.speaking():
             self.cut(now)
         elif self.agent is not None and self.agent.session.responding:
             self.agent.session.interrupt([], now)
+        if self.announcer.pending:
+            self.announcer.cut((), self.agent, now)
 
     # --- the agent
 
@@ -121,17 +141,19 @@ class Conversation:
             self._timeline.add(now, "ai.speech.ended")
             self.await_speech(now)
 
-    def cut(self, now: float) -> None:
+    def cut(self, now: float, *, by_caller: bool = True) -> None:
         """Drop all that is unheard, at the carrier first, and tell the model how far it was heard."""
         rate = self._carrier.playout.format.rate
         cut = self._carrier.cut(now)
         cuts = self.agent.interrupt(cut, rate, now) if self.agent is not None else []
         self.tell_transcript(cut, cuts)
+        if self.announcer.active:
+            self.announcer.cut(cut.items, self.agent, now)
         self.turns.handle(Speech.AGENT_CUT, now)
         self.greeting_protected = False
         self._timeline.add(
             now,
-            "barge_in",
+            "barge_in" if by_caller else "agent.cut",
             position_ms=round(cut.heard * 1000 / rate),
             heard_ms=cuts[0].heard_ms if cuts else None,
             discarded_ms=round(cut.discarded * 1000 / rate),
@@ -146,10 +168,55 @@ class Conversation:
         for each in told:
             self.transcript.cut(each.item_id, each.heard_ms)
 
+    def hold(self, now: float) -> None:
+        """The agent is to be deaf and mute from here on: what it says is cut, what the caller says is not awaited."""
+        if self._carrier.playout.speaking():
+            self.cut(now, by_caller=False)
+        elif self.agent is not None:
+            self.agent.session.interrupt([], now)
+        self.deafen(now)
+
+    def deafen(self, now: float) -> None:
+        """The model is to hear nothing from here on: a turn of the caller's that has begun is over."""
+        if self.turns.floor in (Floor.CALLER, Floor.CONTESTED):
+            self.hush()
+            self._timeline.add(now, "speech.ended")
+            self.turns.handle(Speech.CALLER_STOPPED, now)
+            self.in_question = False
+
+    def hush(self) -> None:
+        """The model must not hang in mid-speech while it hears nothing."""
+        if self.agent is not None:
+            self.agent.hush(self._policy.vad_silence + _MARGIN)
+
     # --- silence
 
     def await_speech(self, now: float) -> None:
         """It is quiet: somebody should speak before long (lesson 15: counted from the end of playout)."""
         silence = self._policy.deadlines.silence
-        if silence is not None and self.turns.floor in (Floor.NOBODY, Floor.WAITING):
+        if silence is None or self._resting:
+            return
+        if self.turns.floor in (Floor.NOBODY, Floor.WAITING):
             self._deadlines[Deadline.SILENCE] = now + silence
+
+    def rest(self, resting: bool, now: float) -> None:
+        """While a call rests nobody is expected to speak: on hold, between two streams."""
+        if resting == self._resting:
+            return
+        self._resting = resting
+        if resting:
+            self._deadlines.pop(Deadline.SILENCE, None)
+        else:
+            self.await_speech(now)
+
+    def silence_lasted(self, now: float) -> None:
+        """Report it, and again if it lasts as long again."""
+        del self._deadlines[Deadline.SILENCE]
+        self._fell_silent = True
+        self._report(SilenceLasted())
+        self.await_speech(now)
+
+    def somebody_spoke(self) -> None:
+        if self._fell_silent:
+            self._fell_silent = False
+            self._report(Spoken())

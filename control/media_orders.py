@@ -94,7 +94,11 @@ class InstructAgent:
 
 @dataclass(frozen=True, slots=True)
 class PlayFile:
-    """Play audio to the caller; `PromptPlayed(ticket)` when it was heard."""
+    """Play audio to the caller; `PromptPlayed(ticket)` when it was heard.
+
+    Once: said as a prompt is, in its turn, and the caller's speech interrupts it. In a loop: whenever nothing is being
+    said, until `StopFile`.
+    """
 
     ticket: str
     audio: bytes = field(repr=False)
@@ -114,6 +118,14 @@ class TellAgent:
     role: Role
     text: str
     respond: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool the model has called came to; the answer to `ToolAsked`."""
+
+    tool_call_id: str
+    output: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +173,7 @@ MediaOrder = (
     | PlayFile
     | StopFile
     | TellAgent
+    | ToolResult
     | CollectDigits
     | StopCollecting
     | Record
