@@ -17,6 +17,8 @@ from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
 from gateway.server import create_app, create_metrics_app, serving
 from gateway.settings import Format, Settings
+from gateway.speech import SpeechPort, Voice
+from gateway.speech_espeak import EspeakVoice
 from gateway.telemetry import Figure, FigureCollector
 from gateway.ticker import Ticker
 from media.audio import PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat
@@ -95,6 +97,26 @@ def agent_provider(settings: Settings, policy: CallPolicy) -> AgentProvider:
     )
 
 
+def speech_port(settings: Settings) -> SpeechPort:
+    """What gives fixed texts their voice."""
+    voices: list[Voice] = []
+    if settings.speech_url is not None:
+        # Here: the openai SDK takes most of a second to import, which every command would wait for.
+        from gateway.speech_endpoint import SpeechEndpoint
+
+        key = settings.speech_api_key
+        voices.append(
+            SpeechEndpoint(
+                settings.speech_url,
+                api_key=key.get_secret_value() if key is not None else "",
+                model=settings.speech_model,
+                voice=settings.speech_voice,
+            )
+        )
+    voices.append(EspeakVoice())
+    return SpeechPort(voices)
+
+
 def call_defaults(settings: Settings) -> CallDefaults:
     policy = call_policy(settings)
     codec = settings.telnyx_outbound_codec
@@ -136,6 +158,8 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         for path in repair_all(recordings.folder):
             log.warning("recording repaired after a crash", path=str(path))
         ticker = Ticker()
+        speech = speech_port(settings)
+        stack.push_async_callback(speech.close)
         calls = Calls(
             call_defaults(settings),
             CallServices(
@@ -144,6 +168,7 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
                 recordings=recordings,
                 records=folder / "calls",
                 traces=folder / "traces" if settings.trace else None,
+                speech=speech,
             ),
         )
         tokens = StreamTokens()
