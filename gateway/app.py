@@ -18,12 +18,34 @@ from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
 from gateway.server import create_app, create_metrics_app, serving
 from gateway.settings import Settings
+from gateway.speech import SpeechPort, Voice
+from gateway.speech_espeak import EspeakVoice
 from gateway.telemetry import Figure, FigureCollector
 from gateway.ticker import Ticker
 from telephony.carrier import WIRES
 from telephony.link import Link, LinkListener
 
 log = structlog.get_logger()
+
+
+def speech_port(settings: Settings) -> SpeechPort:
+    """What gives fixed texts their voice."""
+    voices: list[Voice] = []
+    if settings.speech_url is not None:
+        # Here: the openai SDK takes most of a second to import, which every command would wait for.
+        from gateway.speech_endpoint import SpeechEndpoint
+
+        key = settings.speech_api_key
+        voices.append(
+            SpeechEndpoint(
+                settings.speech_url,
+                api_key=key.get_secret_value() if key is not None else "",
+                model=settings.speech_model,
+                voice=settings.speech_voice,
+            )
+        )
+    voices.append(EspeakVoice())
+    return SpeechPort(voices)
 
 
 def call_defaults(settings: Settings) -> CallDefaults:
@@ -67,6 +89,8 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         for path in repair_all(recordings.folder):
             log.warning("recording repaired after a crash", path=str(path))
         ticker = Ticker()
+        speech = speech_port(settings)
+        stack.push_async_callback(speech.close)
         calls = Calls(
             call_defaults(settings),
             CallServices(
@@ -75,6 +99,7 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
                 recordings=recordings,
                 records=folder / "calls",
                 traces=folder / "traces" if settings.trace else None,
+                speech=speech,
             ),
         )
         tokens = StreamTokens()

@@ -230,6 +230,18 @@ class Settings(BaseSettings):
         default=None, description="ISO 639-1 hint for that model, such as `en`."
     )
 
+    # Fixed texts: prompts, announcements, fillers.
+    speech_url: Annotated[str, AfterValidator(_web_url)] | None = Field(
+        default=None,
+        description="Base URL of an OpenAI-compatible speech endpoint, such as https://api.openai.com/v1, that gives "
+        "fixed texts a voice; unset uses espeak-ng where it is installed.",
+    )
+    speech_api_key: SecretStr | None = Field(default=None, description="The key that endpoint wants.")
+    speech_model: str = Field(default="gpt-4o-mini-tts", min_length=1, description="Its model.")
+    speech_voice: str = Field(
+        default="marin", min_length=1, description="Its voice, where a prompt names none of its own."
+    )
+
     # Turns.
     turn_detection: Literal["server_vad", "semantic_vad"] = Field(
         default="server_vad",
