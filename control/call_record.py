@@ -69,6 +69,8 @@ class CallRecord:
     latency_turns: tuple[Mapping[str, object], ...] = ()
     usage: Mapping[str, int] = field(default_factory=dict)
     """What the model says it consumed."""
+    revision: int = 0
+    """Grows when the record changes: a save that comes late, with a lower one, is not written."""
 
     @property
     def live(self) -> bool:
