@@ -37,10 +37,11 @@ DISABLED = "webhook.disabled"
 # An attempt takes 10 s at most; the rest is for a store that is slow to take its outcome.
 LEASE = timedelta(seconds=60)
 
-# Seconds between looks at the store when nobody has said anything: other processes do not notify this one.
-POLL = 5.0
-# Never sooner than this after a look that found nothing: another process may be taking what is due.
+# Never sooner than this, in seconds, after a look that found nothing: another process may be taking what is due.
 SOONEST = 0.05
+
+# The longest pause between tries to write an outcome down.
+LONGEST_PAUSE = 5.0
 
 # Seconds for giving a claim back, or writing an outcome down, when the worker itself is cancelled.
 PARTING = 2.0
@@ -48,10 +49,13 @@ PARTING = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Attempts at a time."""
+    """How much is done at a time, and how often is looked."""
 
     total: int = 64
+    """Attempts at a time."""
     per_endpoint: int = 16
+    poll: float = 5.0
+    """Seconds between looks when nobody has said anything: other processes do not notify this one."""
 
 
 BOUNDS = Bounds()
@@ -106,6 +110,7 @@ class DeliveryWorker:
         self._post = post
         self._clock = clock
         self._chance = chance
+        self._bounds = bounds
         self._slots = DeliverySlots(bounds.total, bounds.per_endpoint)
         self._wake = asyncio.Event()
         self._stopping = False
@@ -177,17 +182,17 @@ class DeliveryWorker:
 
     async def _until_due(self) -> float:
         if self._slots.room() <= 0:
-            return POLL  # whatever is due: an attempt has to end first, and wakes us
+            return self._bounds.poll  # whatever is due: an attempt has to end first, and wakes us
         try:
             moment = await self._outbox.next_due()
         except StoreUnavailable:
-            return POLL
+            return self._bounds.poll
         if moment is None:
-            return POLL
+            return self._bounds.poll
         left = (moment - self._clock()).total_seconds()
         if left <= 0 and self._slots.busy:
-            return POLL  # it may be theirs
-        return min(POLL, max(SOONEST, left))
+            return self._bounds.poll  # it may be theirs
+        return min(self._bounds.poll, max(SOONEST, left))
 
     # One delivery
 
@@ -234,7 +239,7 @@ class DeliveryWorker:
             async with asyncio.timeout(LEASE.total_seconds() - attempt.duration_ms / 1000):
                 while not await self._settled(due, attempt, settlement):
                     await asyncio.sleep(pause)
-                    pause = min(2 * pause, POLL)
+                    pause = min(2 * pause, LONGEST_PAUSE)
         except TimeoutError:
             log.error("delivery's outcome is lost: it will be sent again", delivery_id=due.delivery_id)
         except asyncio.CancelledError:

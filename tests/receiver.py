@@ -38,6 +38,8 @@ class Receiver:
     scheme: str = "http"
     received: list[Received] = field(default_factory=list)
     answer: Answerer = lambda _: web.Response(status=204)
+    _heard: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _open: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -47,6 +49,7 @@ class Receiver:
     @asynccontextmanager
     async def running(cls, *, tls: ssl.SSLContext | None = None) -> AsyncIterator["Receiver"]:
         receiver = cls(scheme="https" if tls else "http")
+        receiver.let_go()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", receiver._receive)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
@@ -63,6 +66,18 @@ class Receiver:
         left = list(statuses)
         self.answer = lambda _: web.Response(status=left.pop(0) if len(left) > 1 else left[0])
 
+    def hold(self) -> None:
+        """Keep whoever asks waiting, until `let_go`."""
+        self._open.clear()
+
+    def let_go(self) -> None:
+        self._open.set()
+
+    async def heard(self, times: int = 1) -> None:
+        """Wait until so many requests have come."""
+        async with self._heard:
+            await self._heard.wait_for(lambda: len(self.received) >= times)
+
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         received = Received(
             request.method,
@@ -71,7 +86,10 @@ class Receiver:
             await request.read(),
             asyncio.get_running_loop().time(),
         )
-        self.received.append(received)
+        async with self._heard:
+            self.received.append(received)
+            self._heard.notify_all()
+        await self._open.wait()
         answer = self.answer(received)
         response = answer if isinstance(answer, web.StreamResponse) else await answer
         response.force_close()
