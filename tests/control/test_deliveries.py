@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from control.stores.webhooks import Payload
 from tests.conftest import RunAsync
 from tests.outbox import CALL_SECRET, SECRET, TENANT, House
 from tests.receiver import Receiver, saying
+
+ROOT = Path(__file__).parents[2]
 
 # A worker that need not look for what others have added.
 ALONE = Bounds(poll=100_000.0)
@@ -477,6 +480,91 @@ def test_an_outcome_that_cannot_be_kept_is_sent_again_under_the_same_id(
             assert [each.success for each in await house.log("call_1")] == [True]
 
     virtual(scenario())
+
+
+class Dying:
+    """The deliveries of a store as a process sees it that is killed at one of its calls, before or after the commit."""
+
+    def __init__(self, room: Any, at: int, *, committed: bool) -> None:
+        self._room, self._left, self._committed = room, at, committed
+        self.dead = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any) -> Any:
+            self._left -= 1
+            if self._left > 0:
+                return await getattr(self._room, name)(*args)
+            if self._left == 0 and self._committed:
+                await getattr(self._room, name)(*args)
+            self.dead.set()
+            await asyncio.Event().wait()
+
+        return call
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("at", range(1, 10))
+def test_wherever_it_is_killed_nothing_is_lost_and_doubles_have_one_id(
+    virtual: RunAsync, database: Path, at: int, committed: bool
+) -> None:
+    async def scenario() -> None:
+        async with House.open(database) as house, Receiver.running() as receiver:
+            receiver.answer_with(204, 500, 204)
+            await house.endpoint(receiver.url)
+            await house.happen("call_1", "call.ringing", "call.ended")
+            await house.happen("call_2", "call.ringing")
+            killed = Dying(house.deliveries, at, committed=committed)
+            process = asyncio.create_task(house.worker(outbox=killed).run())
+            await killed.dead.wait()
+            process.cancel()
+            await asyncio.gather(process, return_exceptions=True)
+            async with house.working():
+                await house.delivered()
+            arrived = [each for each in ids(receiver) if "call_1" in each]
+            assert sorted(set(ids(receiver))) == ["evt_call_1_1", "evt_call_1_2", "evt_call_2_1"]
+            assert arrived == sorted(arrived)
+
+    virtual(scenario())
+
+
+PROCESS = """
+import asyncio, sys
+from pathlib import Path
+from tests.outbox import House
+
+async def main() -> None:
+    async with House.open(Path(sys.argv[1])) as house:
+        await house.worker().run()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.sockets
+def test_a_process_that_is_killed_again_and_again_delivers_all_the_same(
+    real: RunAsync, database: Path
+) -> None:
+    async def scenario() -> None:
+        async with House.open(database) as house, Receiver.running() as receiver:
+            for number in range(100):
+                await house.happen(f"call_{number}", "call.ringing", "call.ended", webhook_url=receiver.url)
+            for heard in (5, 50, 100):
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-c", PROCESS, str(database), cwd=ROOT, stdout=asyncio.subprocess.DEVNULL
+                )
+                await receiver.heard(heard)
+                process.kill()
+                await process.wait()
+            # What the dead have left is due when their leases end: a minute later, by this worker's clock.
+            house.began += 2 * LEASE
+            async with house.working():
+                await house.delivered()
+            assert len(set(ids(receiver))) == 200
+            for number in range(100):
+                of_call = [each for each in ids(receiver) if each.startswith(f"evt_call_{number}_")]
+                assert of_call == sorted(of_call)
+
+    real(scenario())
 
 
 def test_an_erased_call_is_not_told_of(virtual: RunAsync, database: Path) -> None:
