@@ -52,14 +52,9 @@ class Receiver:
         receiver.let_go()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", receiver._receive)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-            receiver.port = runner.addresses[0][1]
+        async with serving(app, tls=tls) as url:
+            receiver.port = int(url.rpartition(":")[2])
             yield receiver
-        finally:
-            await runner.cleanup()
 
     def answer_with(self, *statuses: int) -> None:
         """Answer so, one after the other; the last for ever."""
@@ -91,9 +86,24 @@ class Receiver:
             self._heard.notify_all()
         await self._open.wait()
         answer = self.answer(received)
-        response = answer if isinstance(answer, web.StreamResponse) else await answer
+        return answer if isinstance(answer, web.StreamResponse) else await answer
+
+
+@asynccontextmanager
+async def serving(app: web.Application, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Serve an application on a loopback port, one request a connection; its URL."""
+
+    async def close(_: web.Request, response: web.StreamResponse) -> None:
         response.force_close()
-        return response
+
+    app.on_response_prepare.append(close)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Webhooks reach their receivers: in order, on schedule, whatever receivers, stores and this process do."""
 
 import asyncio
+import re
 import socket
 import sys
 from datetime import timedelta
@@ -11,12 +12,14 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook as Verifier
 
-from control.deliveries import LEASE, Bounds, DeliveryWorker
+from control.call_record import PUBLISHED
+from control.deliveries import LEASE, TEST, Bounds, DeliveryWorker
+from control.delivery_verdict import RETRIES
 from control.stores.errors import StoreUnavailable
 from control.stores.webhooks import Payload
 from tests.conftest import RunAsync
 from tests.outbox import CALL_SECRET, SECRET, TENANT, House
-from tests.receiver import Receiver, saying
+from tests.receiver import Receiver, saying, serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -586,3 +589,46 @@ def test_an_erased_call_is_not_told_of(virtual: RunAsync, database: Path) -> Non
             assert len(receiver.received) == 1
 
     virtual(scenario())
+
+
+# What users are told
+
+
+PAGE = (ROOT / "docs" / "webhooks.md").read_text("utf-8")
+
+
+def test_the_page_names_every_event_and_no_other() -> None:
+    rows = [line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`([^`]+)`", row)} == PUBLISHED | {TEST}
+
+
+def test_the_page_tells_the_pauses_there_are() -> None:
+    (row,) = re.findall(r"^\| after \| at once \| (.*) \|$", PAGE, re.MULTILINE)
+    seconds = {"s": 1, "min": 60, "h": 3600}
+    told = [int(number) * seconds[unit] for number, unit in (cell.split() for cell in row.split(" | "))]
+    assert tuple(told) == RETRIES
+
+
+def test_the_receiver_on_the_page_takes_every_event_once_and_nothing_forged(
+    virtual: RunAsync, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sample,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    monkeypatch.setenv("OFFHOOK_WEBHOOK_SECRET", CALL_SECRET)
+    page: dict[str, Any] = {"__name__": "sample"}
+    exec(sample, page)
+
+    async def scenario() -> None:
+        async with House.open(database) as house, serving(page["app"]) as backend:
+            await house.endpoint(f"{backend}/offhook")  # signed with another secret: refused
+            await house.happen("call_1", "call.ringing", "call.ended", webhook_url=f"{backend}/offhook")
+            async with house.working(ALONE):
+                await house.delivered()
+            log = [(each.webhook_id, each.status_code) for each in await house.log("call_1")]
+            assert {each for each in log if each[0] is None} == {(None, 204)}
+            assert {each for each in log if each[0] is not None} == {("wh_1", 401)}
+
+    virtual(scenario())
+    assert re.findall(r"^call_1 (\d) (\S+)$", capsys.readouterr().out, re.MULTILINE) == [
+        ("1", "call.ringing"),
+        ("2", "call.ended"),
+    ]
