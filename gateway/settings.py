@@ -22,6 +22,7 @@ from control.directory import NumberConfig
 from control.egress_policy import EgressPolicy
 from control.secrets import SecretKeys
 from control.templates import check_text
+from control.webhook_message import check_webhook_secret
 from gateway.media_auth import shared_secret
 from telephony.telnyx.webhooks import verify_key
 
@@ -56,6 +57,11 @@ def _egress_allow(exceptions: str) -> str:
 def _secret_keys(keys: SecretStr) -> SecretStr:
     SecretKeys.read(keys.get_secret_value())
     return keys
+
+
+def _webhook_secret(secret: SecretStr) -> SecretStr:
+    check_webhook_secret(secret.get_secret_value())
+    return secret
 
 
 def _media_auth(mode: SecretStr) -> SecretStr:
@@ -366,6 +372,12 @@ class Settings(BaseSettings):
     egress_allow_http: bool = Field(
         default=False,
         description="Whether those URLs may be http: for receivers on your own machine or network.",
+    )
+
+    webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = Field(
+        default=None,
+        description="Signs the webhooks that go to the URL of a call or of its agent, `whsec_...` as of Standard "
+        "Webhooks. Unset: one is made in the data folder's file `webhook.secret`.",
     )
 
     # What is kept, what is told.
