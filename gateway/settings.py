@@ -21,6 +21,7 @@ from control.configuration import Number
 from control.directory import NumberConfig
 from control.egress_policy import EgressPolicy
 from control.secrets import SecretKeys
+from control.stores.urls import database_url
 from control.templates import check_text
 from control.webhook_message import check_webhook_secret
 from gateway.media_auth import shared_secret
@@ -62,6 +63,11 @@ def _secret_keys(keys: SecretStr) -> SecretStr:
 def _webhook_secret(secret: SecretStr) -> SecretStr:
     check_webhook_secret(secret.get_secret_value())
     return secret
+
+
+def _database(url: SecretStr) -> SecretStr:
+    database_url(url.get_secret_value())
+    return url
 
 
 def _media_auth(mode: SecretStr) -> SecretStr:
@@ -140,6 +146,16 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default=Path("offhook-data"), description="Folder of records, recordings and traces; made if missing."
+    )
+    database_url: Annotated[SecretStr, AfterValidator(_database)] | None = Field(
+        default=None,
+        description="Where calls are kept: sqlite:///path or postgresql://user:password@host/name. Unset: "
+        "`offhook.db` in the data folder.",
+    )
+    migrate: bool = Field(
+        default=True,
+        description="Whether the database's tables are brought to this release at the start; else "
+        "`offhook db upgrade` does it.",
     )
     max_calls: int = Field(
         default=250,

@@ -1,4 +1,4 @@
-"""A call's events, numbered: what happened becomes entries of its timeline, and those users are told of get their place.
+"""A call's events, numbered: what happened becomes entries of its timeline; those users are told of get their place.
 
 Pure. Numbers go up by one from where an earlier process stopped; ids are fresh.
 """

@@ -7,7 +7,7 @@ where it does the store keeps the newer one (revisions). While the store fails n
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -26,13 +26,19 @@ REPAIR_PAUSE = 1.0
 class Keeper:
     """Driven by calls (`save`) and by its own task (`repair`)."""
 
-    def __init__(self, store: CallStore, journal: CallJournal, world: World) -> None:
+    def __init__(
+        self, store: CallStore, journal: CallJournal, world: World, told: Callable[[str], None]
+    ) -> None:
+        """
+        Args:
+            told: called with the tenant of whom something was stored.
+        """
+        self._told = told
         self._store = store
         self._journal = journal
         self._world = world
         self._failing = not journal.empty()
         self._trouble = asyncio.Event()
-        self._late: set[asyncio.Task[None]] = set()
         if self._failing:
             self._trouble.set()
 
@@ -58,7 +64,7 @@ class Keeper:
             await self._trouble.wait()
             try:
                 await self._store.ping()
-                number = await self._journal.replay(self._replay)
+                number = await self._journal.replay(self._save)
             except StoreUnavailable:
                 await self._world.sleep(REPAIR_PAUSE)
                 continue
@@ -70,39 +76,39 @@ class Keeper:
                 self._trouble.clear()
                 log.info("store answers again")
 
-    async def _replay(self, record: CallRecord, events: Sequence[EventRecord]) -> None:
-        await self._store.save_call(record, events)
-
     async def _in_time(self, record: CallRecord, events: Sequence[EventRecord]) -> bool:
         """Whether the store took it; a save that is late goes on beside, and is no harm when it comes twice."""
-        saving = self._world.spawn(self._save(record, events), f"save {record.call_id}")
-        self._late.add(saving)
-        saving.add_done_callback(self._late.discard)
-        await asyncio.wait({saving}, timeout=PATIENCE)
-        if not saving.done():
+        taken: asyncio.Future[StoreUnavailable | None] = asyncio.get_running_loop().create_future()
+        self._world.spawn(self._attempt(record, events, taken), f"{record.call_id} save")
+        await asyncio.wait({taken}, timeout=PATIENCE)
+        if not taken.done():
             log.warning("store is late", call_id=record.call_id)
-            saving.add_done_callback(_forgive)
             return False
-        fault = saving.exception()
-        if isinstance(fault, StoreUnavailable):
+        if (fault := taken.result()) is not None:
             log.warning("store does not answer", call_id=record.call_id, error=str(fault))
-            return False
-        if fault is not None:
-            raise fault
-        return True
+        return fault is None
+
+    async def _attempt(
+        self,
+        record: CallRecord,
+        events: Sequence[EventRecord],
+        taken: "asyncio.Future[StoreUnavailable | None]",
+    ) -> None:
+        try:
+            await self._save(record, events)
+        except StoreUnavailable as fault:
+            taken.set_result(fault)
+        except Exception as fault:  # ours: raised where the save was asked for
+            taken.set_exception(fault)
+        else:
+            taken.set_result(None)
 
     async def _save(self, record: CallRecord, events: Sequence[EventRecord]) -> None:
         await self._store.save_call(record, events)
+        self._told(record.tenant_id)
 
     def _fail(self) -> None:
         if not self._failing:
             self._failing = True
             log.error("calls are kept in the journal until the store answers")
         self._trouble.set()
-
-
-def _forgive(saving: "asyncio.Task[None]") -> None:
-    """A late save is in the journal too; only a fault of ours is worth a word."""
-    fault = None if saving.cancelled() else saving.exception()
-    if fault is not None and not isinstance(fault, StoreUnavailable):
-        log.error("a late save failed", exc_info=fault)

@@ -13,7 +13,6 @@ from dataclasses import replace
 import structlog
 
 from control.call_record import CallRecord, EventRecord
-from control.service.audience import Audience
 from control.service.keeper import Keeper
 
 log = structlog.get_logger()
@@ -25,12 +24,11 @@ LINGER = 0.2
 class Ledger:
     """Driven by its call (`write`, `then`) and by its own task (`run`)."""
 
-    def __init__(self, record: CallRecord, keeper: Keeper, audience: Audience) -> None:
+    def __init__(self, record: CallRecord, keeper: Keeper) -> None:
         self._record = record
         self._kept: CallRecord | None = None
         self._revision = record.revision
         self._keeper = keeper
-        self._audience = audience
         self._entries: list[EventRecord] = []
         self._waiting: list[Callable[[], None]] = []
         self._news = asyncio.Event()
@@ -86,8 +84,6 @@ class Ledger:
         record = self._record
         if entries or record != self._kept:
             await self._save(record, entries)
-        for entry in entries:
-            self._audience.tell(entry)
         for action in waiting:
             action()
 

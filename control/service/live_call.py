@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import assert_never
 
 import structlog
@@ -62,7 +63,7 @@ class LiveCall:
         self,
         call: Call,
         *,
-        agent: EffectiveAgent,
+        agent: EffectiveAgent | None,
         account: CarrierAccount,
         ledger: Ledger,
         chronicle: Chronicle,
@@ -75,6 +76,7 @@ class LiveCall:
     ) -> None:
         """
         Args:
+            agent: None for a call that is refused.
             renamed: told when the carrier has another name for the call.
             closed: told, once, when the call has said its last word and all of it is kept.
         """
@@ -166,7 +168,7 @@ class LiveCall:
         while not self._broken:
             moved = self._moved
             instruction: list[Instruction] = []
-            self._carry_out(lambda now, found=instruction: self._asked_for(requested, now, found))
+            self._carry_out(partial(self._asked_for, requested, instruction))
             if instruction:
                 await self.kept()
                 return instruction[0]
@@ -189,9 +191,7 @@ class LiveCall:
 
     # How
 
-    def _asked_for(
-        self, requested: TwimlRequested, now: float, found: list[Instruction]
-    ) -> list[Effect]:
+    def _asked_for(self, requested: TwimlRequested, found: list[Instruction], now: float) -> list[Effect]:
         decided = self._call.document(requested, now)
         if not isinstance(decided, Wait):
             found.append(decided.instruction)
@@ -224,9 +224,7 @@ class LiveCall:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
-    def _apply(
-        self, effect: Effect, entries: list[EventRecord], after: list[Callable[[], None]]
-    ) -> None:
+    def _apply(self, effect: Effect, entries: list[EventRecord], after: list[Callable[[], None]]) -> None:
         match effect:
             case Order(order=order):
                 if self._media is not None:
@@ -291,6 +289,8 @@ class LiveCall:
         task.add_done_callback(self._tool_tasks.discard)
 
     async def _tool(self, wanted: RunTool) -> None:
+        if self.agent is None:
+            return
         result = await self._tools.run(self.agent, self.record, wanted.name, wanted.arguments)
         status = ToolStatus.COMPLETED
         if result.timed_out:
@@ -302,6 +302,8 @@ class LiveCall:
     # The media
 
     def _start_media(self) -> None:
+        if self.agent is None:
+            return
         self._media = self._room.begin(
             self.call_id, self.account.carrier, self.agent, report=self._reported, follow=self._followed
         )
@@ -319,7 +321,7 @@ class LiveCall:
         summary = self._media.summary if self._media is not None else None
         if summary is None:
             return
-        self._call.amend(lambda record: _with(record, summary))
+        self._call.amend(lambda record: with_summary(record, summary))
         if summary.recording is not None:
             ready = self._chronicle.entry("call.recording_ready", {}, self._world.now())
             self.ledger.write(self.record, [ready])
@@ -370,7 +372,7 @@ _OURS = ("call.answered", "call.started", "call.ended", "agent.lost", "recording
 """Of the media's entries, those whose news the call's machine gives."""
 
 
-def _with(record: CallRecord, summary: MediaSummary) -> CallRecord:
+def with_summary(record: CallRecord, summary: MediaSummary) -> CallRecord:
     return replace(
         record,
         turn_count=summary.turn_count,
