@@ -401,6 +401,8 @@ def test_a_gateway_that_stops_lets_calls_end_politely(real: RunAsync, tmp_path: 
         async with whole_house(carrier, tmp_path, far_end=PATIENT, drain_s=0.3) as house:
             call_id = await dialled(house)
             ending = asyncio.create_task(house.gateway.house.drain(0.3))
+            service = house.gateway.house.service
+            await house.until(lambda: asyncio.sleep(0, service.draining), bool)
             refused = await house.dial()
             assert isinstance(refused, Refused)
             assert (refused.status, refused.code) == (503, "draining")
