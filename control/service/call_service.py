@@ -113,7 +113,7 @@ class CallService:
         reasons = []
         if self.draining:
             reasons.append("draining")
-        if self._parts.keeper.failing:
+        if self._parts.keeper.is_failing():
             reasons.append("the database does not answer")
         if self._parts.room.free() <= self._reserved:
             reasons.append(f"at capacity ({self._parts.max_calls} calls)")
@@ -129,7 +129,7 @@ class CallService:
         """Why nothing can be dialled now."""
         if self.draining:
             return Refused(status=503, code="draining", detail="The gateway takes no new calls")
-        if self._parts.keeper.failing:
+        if self._parts.keeper.is_failing():
             return Refused(status=503, code="store_unavailable", detail="The database does not answer")
         if self._parts.room.free() <= self._reserved:
             limit = self._parts.max_calls

@@ -42,8 +42,7 @@ class Keeper:
         if self._failing:
             self._trouble.set()
 
-    @property
-    def failing(self) -> bool:
+    def is_failing(self) -> bool:
         """Whether the store does not answer, or has not been told everything yet."""
         return self._failing
 

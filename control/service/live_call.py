@@ -42,7 +42,7 @@ from control.inputs import Asked, CallInput, ToolFinished, ToolStatus
 from control.media_orders import EndMedia, MediaEnded, Report
 from control.ownership import Ownership
 from control.records import MediaSummary
-from control.requests import Answer, CallRequest
+from control.requests import Accepted, Answer, CallRequest, EndCall
 from control.service.chronicle import Chronicle
 from control.service.commander import Commander
 from control.service.ledger import Ledger
@@ -154,6 +154,8 @@ class LiveCall:
 
     async def ask(self, request: CallRequest) -> Answer:
         """Ask something of it, and wait for the answer: what is at once impossible, or has been taken."""
+        if self._broken:
+            return Accepted() if isinstance(request, EndCall) else NOT_IN_PROGRESS
         ticket = self._world.new_id("ask")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._tickets[ticket] = answer
