@@ -42,7 +42,7 @@ class Ledger:
 
     def write(self, record: CallRecord, entries: list[EventRecord]) -> None:
         """Note how the call is now, and what has happened."""
-        changed = record != self._record
+        changed = record != self._record or self._kept is None
         self._record = record
         self._entries += entries
         if changed:
