@@ -9,7 +9,6 @@ what happens next.
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import time as unix_time
 from typing import Protocol
 
@@ -36,14 +35,6 @@ BODY_TIMEOUT = 5.0
 DOCUMENT_TIMEOUT = 14.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What is to happen on a leg, and the leg's name."""
-
-    instruction: Instruction
-    token: LegToken
-
-
 class CallDesk(Protocol):
     """Who works on what carriers say (`control.service`)."""
 
@@ -51,8 +42,10 @@ class CallDesk(Protocol):
         """Take note of something that happened; never waits."""
         ...
 
-    async def document(self, carrier: str, integration_id: str, requested: TwimlRequested) -> Answered:
-        """Decide what a leg is to do now; never raises."""
+    async def document(
+        self, carrier: str, integration_id: str, requested: TwimlRequested
+    ) -> tuple[Instruction, LegToken]:
+        """Decide what a leg is to do now, and under which name; never raises."""
         ...
 
 
@@ -108,11 +101,13 @@ class WebhookEndpoint:
     async def _document(self, account: TwilioAccount, requested: TwimlRequested) -> str:
         try:
             async with asyncio.timeout(DOCUMENT_TIMEOUT):
-                answered = await self._desk.document(account.carrier, account.integration_id, requested)
+                instruction, leg = await self._desk.document(
+                    account.carrier, account.integration_id, requested
+                )
         except TimeoutError:
             log.error("no document in time", purpose=requested.purpose.value)
-            answered = Answered(PutDown(), LegToken("none"))
-        return account.document(answered.instruction, answered.token)
+            instruction, leg = PutDown(), LegToken("none")
+        return account.document(instruction, leg)
 
     def _news(self, reported: Sequence[Reported]) -> list[CallEvent]:
         news: list[CallEvent] = []

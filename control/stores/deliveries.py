@@ -187,14 +187,14 @@ class Deliveries:
     ) -> list[Due]:
         """Take what is due, longest due first, for as long as the lease: nobody else is given it meanwhile.
 
-        `busy` names endpoints that shall get nothing for now, so that a slow one holds up no other.
+        `busy` names endpoints that shall get nothing for now, webhooks by id and calls' own by URL, so that a slow one
+        holds up no other.
         """
         async with self._database.write() as connection:
             wanted = [deliveries.c.state == DeliveryState.PENDING, deliveries.c.next_attempt_at <= now]
             if busy:
-                wanted.append(
-                    or_(deliveries.c.webhook_id.is_(None), deliveries.c.webhook_id.not_in(sorted(busy)))
-                )
+                # Whichever of the two it has: neither is null in the other's place.
+                wanted.append(func.coalesce(deliveries.c.webhook_id, deliveries.c.url).not_in(sorted(busy)))
             due = (
                 select(deliveries.c.delivery_id)
                 .where(*wanted)

@@ -287,7 +287,7 @@ def test_an_agent_on_hold_is_silent_and_deaf_and_the_caller_hears_the_tone() -> 
     assert beeps[1] - beeps[0] == pytest.approx(0.4, abs=0.021)
     assert beeps[2] - beeps[0] == pytest.approx(4.0, abs=0.021)
     assert len(rig.events("ai.speech.started")) == 1
-    assert [each.text for each in rig.bridge.transcript.utterances] == []
+    assert rig.bridge.transcript.utterances == []
 
 
 def test_the_end_of_a_hold_silences_its_tone_and_tells_the_model() -> None:
@@ -546,7 +546,9 @@ def test_a_file_that_is_stopped_leaves_the_agents_words_behind_it_alone() -> Non
     rig.until(4.0)
     (music,) = rig.tones(852)
     assert music[1] <= 1.0 + 0.2 + 0.021  # what the carrier had is heard
-    assert rig.tones(AGENT) == [(music[1], pytest.approx(music[1] + 1.0, abs=0.021))]
+    (spoken,) = rig.tones(AGENT)
+    assert spoken[0] == music[1]
+    assert spoken[1] == pytest.approx(music[1] + 1.0, abs=0.021)
     assert rig.reports() == [PromptPlayed("f", ok=False, detail="stopped")]
 
 

@@ -13,11 +13,11 @@ import pytest
 from nacl.signing import SigningKey
 from twilio.request_validator import RequestValidator
 
-from control.effects import Attach, PutDown, Refuse
+from control.effects import Attach, Instruction, PutDown, Refuse
 from gateway.accounts import Accounts, TelnyxAccount, TwilioAccount
 from gateway.media_auth import MediaAuth, StreamTokens
 from gateway.server import create_app, serving
-from gateway.webhook_endpoint import LARGEST_BODY, Answered, WebhookEndpoint
+from gateway.webhook_endpoint import LARGEST_BODY, WebhookEndpoint
 from telephony.calls import CallEvent, HungUp, Initiated, LegToken, TwimlPurpose, TwimlRequested
 from telephony.commands import MediaStream, RejectReason
 from telephony.telnyx.client import TelnyxClient
@@ -46,12 +46,14 @@ class Desk:
     def __init__(self) -> None:
         self.events: list[tuple[str, str, CallEvent]] = []
         self.asked: list[TwimlRequested] = []
-        self.answer = Answered(PutDown(), LegToken("call_1"))
+        self.answer: tuple[Instruction, LegToken] = PutDown(), LegToken("call_1")
 
     def carrier_event(self, carrier: str, integration_id: str, event: CallEvent) -> None:
         self.events.append((carrier, integration_id, event))
 
-    async def document(self, carrier: str, integration_id: str, requested: TwimlRequested) -> Answered:
+    async def document(
+        self, carrier: str, integration_id: str, requested: TwimlRequested
+    ) -> tuple[Instruction, LegToken]:
         self.asked.append(requested)
         return self.answer
 
@@ -223,7 +225,7 @@ def test_a_voice_request_is_answered_with_what_is_to_happen(real: RunAsync) -> N
     async def scenario() -> None:
         async with scene() as s:
             stream = MediaStream(url="wss://gw.example.com/offhook/media/twilio/t")
-            s.desk.answer = Answered(Attach(stream), LegToken("call_7"))
+            s.desk.answer = Attach(stream), LegToken("call_7")
             response = await s.twilio("voice", VOICE)
             assert response.status == 200
             assert response.content_type == "text/xml"
@@ -240,7 +242,7 @@ def test_a_voice_request_is_answered_with_what_is_to_happen(real: RunAsync) -> N
 def test_a_question_is_answered_as_often_as_it_is_asked_and_told_once(real: RunAsync) -> None:
     async def scenario() -> None:
         async with scene() as s:
-            s.desk.answer = Answered(Refuse(RejectReason.BUSY), LegToken("call_7"))
+            s.desk.answer = Refuse(RejectReason.BUSY), LegToken("call_7")
             for _ in range(2):
                 assert "<Reject" in await (await s.twilio("voice", VOICE)).text()
             assert len(s.desk.events) == 1
