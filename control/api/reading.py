@@ -44,7 +44,9 @@ async def read_body(model: type[B], request: web.Request) -> tuple[B, bytes]:
     raw = await _bytes(request)
     if model is NoBody and not raw:
         return model(), raw
-    if request.content_type != "application/json" and (raw or request.content_type != "application/octet-stream"):
+    if request.content_type != "application/json" and (
+        raw or request.content_type != "application/octet-stream"
+    ):
         raise Problem(415, "unsupported_media_type", "send JSON, as application/json")
     try:
         # As Python reads it, but for the three words that JSON does not have.
@@ -92,7 +94,9 @@ def _no_constant(word: str) -> object:
 
 def _faults(error: ValidationError) -> list[Fault]:
     # Without the input: it may be a secret.
-    return [_fault(each) for each in error.errors(include_url=False, include_context=False, include_input=False)]
+    return [
+        _fault(each) for each in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
 
 
 def _fault(error: ErrorDetails) -> Fault:
