@@ -36,6 +36,8 @@ Heard = Callable[[bool, float], None]
 
 # How far a carrier's clock, which counts whole seconds (Twilio), may be from ours before we do not believe it.
 _CLOCK_SLACK = timedelta(seconds=5)
+# What a clock of whole seconds may be behind when its word arrives at once.
+_CLOCK_TICK = timedelta(seconds=1.5)
 
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -121,6 +123,8 @@ class Docket:
         """Return when something happened: as the carrier says, if that can be."""
         record, latest = self.record, self.wall(now)
         earliest = record.answered_at or record.started_at
+        if occurred_at is not None and not occurred_at.microsecond and latest - occurred_at < _CLOCK_TICK:
+            occurred_at = None  # it counts whole seconds: ours is the better one
         if occurred_at is None or not earliest - _CLOCK_SLACK <= occurred_at <= latest + _CLOCK_SLACK:
             return max(earliest, latest)
         return min(max(earliest, occurred_at), max(earliest, latest))

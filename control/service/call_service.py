@@ -91,6 +91,8 @@ class CallService:
         self._world = parts.world
         self._calls: CallIndex[LiveCall] = CallIndex()
         self._reserved = 0
+        self._finishing = False
+        self._patience = 0.0
         self._left_over: Callable[[HungUp], bool] = lambda _: False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._quiet = asyncio.Event()
@@ -268,6 +270,7 @@ class CallService:
             return prepared
         brief, effective, account = prepared
         self._reserved += 1
+        self._quiet.clear()
         try:
             added = await self._parts.store.add_call(brief.record, (), request.claim)
             if not isinstance(added, Claimed):
@@ -280,6 +283,7 @@ class CallService:
             return Refused(status=503, code="store_unavailable", detail="The database does not answer")
         finally:
             self._reserved -= 1
+            self._settle()
         return await self._dialled(call)
 
     def _prepare(
@@ -343,6 +347,7 @@ class CallService:
             return Dialled(record=call.record)
         if outcome is None or outcome.verdict is Verdict.UNKNOWN:
             return Dialled(record=call.record, certain=False)
+        await call.kept()  # who looks for the call after this answer finds what became of it
         return carrier_refused(outcome)
 
     async def ask(self, tenant_id: str, call_id: str, request: CallRequest) -> Answer | None:
@@ -384,12 +389,13 @@ class CallService:
 
         Returns when every call is over and kept, except those that were transferred: they go on without us.
         """
-        self.draining = True
+        self.draining = self._finishing = True
         self.drain_within(patience)
         await self._quiet.wait()
 
     def drain_within(self, patience: float) -> None:
         """Every call that has not ended by itself within so many seconds is ended; the last word counts."""
+        self._patience = patience
         for call in self.live():
             call.tell(DrainAsked(patience))
         self._settle()
@@ -444,6 +450,8 @@ class CallService:
     def _admit(self, call: LiveCall) -> None:
         self._calls.add(call)
         self._quiet.clear()
+        if self._finishing:  # it was being dialled when the end began
+            call.tell(DrainAsked(self._patience))
         task = self._world.spawn(call.ledger.run(), f"{call.call_id} ledger")
         self._tasks[call.call_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(call.call_id, None))
@@ -463,7 +471,7 @@ class CallService:
         call.stop()
 
     def _settle(self) -> None:
-        if all(call.over or call.released for call in self._calls):
+        if not self._reserved and all(call.over or call.released for call in self._calls):
             self._quiet.set()
 
 

@@ -166,13 +166,12 @@ class LiveCall:
     async def document(self, requested: TwimlRequested) -> Instruction:
         """Decide what its carrier is to do next, which may have to wait for the agent."""
         while not self._broken:
-            moved = self._moved
             instruction: list[Instruction] = []
             self._carry_out(partial(self._asked_for, requested, instruction))
             if instruction:
                 await self.kept()
                 return instruction[0]
-            await moved.wait()
+            await self._moved.wait()
         return PutDown()
 
     async def kept(self) -> None:
