@@ -18,7 +18,7 @@ from gateway.call_runner import AgentProvider, CallRunner, CallServices
 from gateway.calls import Calls, Nobody
 from gateway.media_auth import Authorised, StreamTokens
 from gateway.media_socket import MediaSocket
-from gateway.problem import Problem
+from control.api.problem import Problem
 from media.audio import PCMU_8K
 from telephony.carrier import WIRES
 from telephony.commands import MediaStream

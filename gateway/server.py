@@ -16,7 +16,7 @@ from prometheus_client.exposition import choose_encoder
 
 from gateway.calls import OverCapacity
 from gateway.media_auth import Authorised, MediaAuth, MediaRefused
-from gateway.problem import Problem, problems
+from control.api.problem import Problem, problems
 from gateway.upgrade import NotAnUpgrade, accept, check_upgrade
 from telephony.link import Link, LinkListener
 

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from control.effects import Instruction, PutDown
 from gateway.accounts import Accounts, TwilioAccount
-from gateway.problem import Problem
+from control.api.problem import Problem
 from telephony.calls import CallEvent, LegToken, Reported, TwimlRequested
 from telephony.dedupe import SeenEvents
 from telephony.errors import CarrierProtocolError

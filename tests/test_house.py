@@ -33,7 +33,7 @@ TESTED_ELSEWHERE = {
     "control/requests.py": "values without behaviour; every test of the call's machine is made of them",
     "control/media_orders.py": "values without behaviour; tests of call and bridge are made of them",
     "control/effects.py": "values without behaviour; every test of the call's machine is made of them",
-    "gateway/problem.py": "every refusal in tests/gateway/test_server.py is one",
+    "control/api/problem.py": "every refusal in tests/gateway/test_server.py is one",
     "gateway/commands/examples.py": "two paths; tests/gateway/test_demo.py plays what is there",
     "gateway/commands/settings.py": "tests/gateway/test_commands_check.py and _serve.py see what it prints",
     "gateway/commands/terminal.py": "every test of a command reads what it prints and how it exits",
