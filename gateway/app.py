@@ -10,19 +10,30 @@ from datetime import UTC, datetime
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from gateway.call_house import CallHouse, NoTools, call_house, plain_description
+from control.api.rest_api import ApiParts, RestApi
+from control.api.shapes import call_object
+from control.call_record import CallRecord
+from control.stores.store import Store
+from gateway.audio_fetch import AudioFetch
+from gateway.call_house import CallHouse, NoTools, call_house, database_of
 from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.configured_agents import FORMATS, agent_provider, default_agent
+from gateway.delivering import delivering
+from gateway.egress import Egress
+from gateway.first_key import ensure_first_key
+from gateway.health_checks import HealthChecks
 from gateway.links import connect
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
+from gateway.outgoing import delivery_worker, egress_policy
 from gateway.recording import RecordingThread, repair_all
-from gateway.server import create_app, create_metrics_app, serving
+from gateway.server import create_app, create_metrics_app, our_version, serving
 from gateway.settings import Settings
 from gateway.speech import SpeechPort, Voice
 from gateway.speech_espeak import EspeakVoice
 from gateway.telemetry import Figure, FigureCollector
 from gateway.ticker import Ticker
+from gateway.tls import Certificate
 from gateway.webhook_endpoint import WebhookEndpoint
 from telephony.carrier import WIRES
 from telephony.link import Link, LinkListener
@@ -70,6 +81,7 @@ class Gateway:
     house: CallHouse
     port: int
     metrics_port: int | None
+    certificate: Certificate | None
 
     @property
     def calls(self) -> Calls:
@@ -110,14 +122,28 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
             traces=folder / "traces" if settings.trace else None,
             speech=speech,
         )
-        # The listener goes first and comes last: whoever it lets in finds everything there, and calls that a drain
-        # ends need their carriers' words until the end.
+        store = await Store.open(database_of(settings), migrate=settings.migrate)
+        stack.push_async_callback(store.close)
+        await ensure_first_key(store.keys, folder, datetime.now(UTC))
+        egress = await stack.enter_async_context(Egress(egress_policy(settings)))
+        # Deliveries go on until the last call has told of its end.
+        worker = delivery_worker(settings, store, egress)
+        await stack.enter_async_context(delivering(worker))
         house = await stack.enter_async_context(
             call_house(
-                settings, call_defaults(settings), services, describe=plain_description, tools=NoTools()
+                settings,
+                store,
+                call_defaults(settings),
+                services,
+                describe=described,
+                tools=NoTools(),
+                told=lambda _: worker.notify(),
             )
         )
-        port = await stack.enter_async_context(_public(settings, house))
+        # The listener opens last, when whoever it lets in finds everything there, and closes after the drain: calls
+        # that are being ended need their carriers' words.
+        certificate = _certificate(settings)
+        port = await stack.enter_async_context(_public(settings, house, egress, certificate))
         metrics_port = None
         if settings.metrics_port is not None:
             registry = CollectorRegistry()
@@ -127,12 +153,25 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
                 serving(create_metrics_app(registry), settings.metrics_host, settings.metrics_port)
             )
         try:
-            yield Gateway(settings, house, port, metrics_port)
+            yield Gateway(settings, house, port, metrics_port, certificate)
         finally:
             await house.drain(settings.drain_s)
 
 
-def _public(settings: Settings, house: CallHouse) -> AbstractAsyncContextManager[int]:
+def described(record: CallRecord) -> dict[str, object]:
+    """The call as the API shows it."""
+    return call_object(record).model_dump(mode="json")
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Certificate(settings.tls_cert, settings.tls_key)
+
+
+def _public(
+    settings: Settings, house: CallHouse, egress: Egress, certificate: Certificate | None
+) -> AbstractAsyncContextManager[int]:
     secret = settings.twilio_auth_token
     auth = MediaAuth(
         settings.media_auth.get_secret_value(),
@@ -151,7 +190,27 @@ def _public(settings: Settings, house: CallHouse) -> AbstractAsyncContextManager
 
     app = create_app(media_auth=auth, accept_stream=accept_stream, readiness=house.unready, carriers=WIRES)
     WebhookEndpoint(house.accounts, house.service).add_to(app)
-    return serving(app, settings.host, settings.port)
+    _api(settings, house, egress).add_to(app)
+    context = certificate.context if certificate is not None else None
+    return serving(app, settings.host, settings.port, tls=context)
+
+
+def _api(settings: Settings, house: CallHouse, egress: Egress) -> RestApi:
+    proxies = [each.strip() for each in (settings.trusted_proxies or "").split(",") if each.strip()]
+    return RestApi(
+        ApiParts(
+            calls=house.service,
+            store=house.store,
+            news=house.news,
+            fetch_audio=AudioFetch(egress),
+            health=HealthChecks(house.store, house.accounts, settings.realtime_url),
+            carriers=lambda: frozenset(account.carrier for account in house.accounts.all()),
+            gaps=lambda _: None,
+            version=our_version(),
+            requests_per_minute=settings.requests_per_minute,
+            trusted_proxies=proxies,
+        )
+    )
 
 
 def _figures(calls: Calls, ticker: Ticker) -> Iterable[Figure]:
@@ -184,6 +243,8 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as gateway:
+        if gateway.certificate is not None:
+            loop.add_signal_handler(signal.SIGHUP, gateway.certificate.reload)
         log.info("ready", host=settings.host, port=gateway.port, metrics_port=gateway.metrics_port)
         await stop.wait()
         log.info("draining", calls=len(gateway.calls), patience=settings.drain_s)

@@ -75,6 +75,7 @@ class CallHouse:
 @asynccontextmanager
 async def call_house(
     settings: Settings,
+    store: Store,
     defaults: CallDefaults,
     services: CallServices,
     *,
@@ -89,13 +90,10 @@ async def call_house(
 
     Raises:
         OSError: the data directory cannot be written.
-        StoreError: the database cannot be opened.
         ValueError: the agents or numbers of the settings do not fit together.
     """
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
-        store = await Store.open(database_of(settings), migrate=settings.migrate)
-        stack.push_async_callback(store.close)
         journal = Journal(settings.data_dir / "journal")
         stack.callback(journal.close)
         accounts = accounts_of(settings)
@@ -221,8 +219,3 @@ class NoTools:
         arguments: str,
     ) -> ToolOutput:
         return ToolOutput(f'{{"error": "{name} cannot be run"}}', failed=True)
-
-
-def plain_description(record: CallRecord) -> dict[str, object]:
-    """The call, until the API describes it."""
-    return {"call_id": record.call_id, "status": record.status.value}

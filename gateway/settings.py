@@ -138,6 +138,19 @@ class Settings(BaseSettings):
         default=None,
         description="How carriers reach us, https://... Signatures and TwiML use it and never what a proxy says.",
     )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="Certificate chain (PEM): the public port speaks TLS itself. Read anew on SIGHUP.",
+    )
+    tls_key: Path | None = Field(default=None, description="Its private key (PEM), without a passphrase.")
+    trusted_proxies: str | None = Field(
+        default=None,
+        description="Networks, separated by commas, whose `X-Forwarded-For` says for whom they ask, such as "
+        "`10.0.0.0/8`. Unset: nobody's does.",
+    )
+    requests_per_minute: int = Field(
+        default=600, ge=1, le=1_000_000, description="Requests of one API key per minute; more are refused."
+    )
     metrics_host: str = Field(
         default="127.0.0.1", description="Address of the metrics port; figures are not public."
     )

@@ -30,7 +30,7 @@ class Reception:
 
     def add_to(self, app: web.Application, endpoints: Iterable[Endpoint[Any, Any]]) -> None:
         for endpoint in endpoints:
-            app.router.add_route(endpoint.method, endpoint.path, _Route(self, endpoint))
+            app.router.add_route(endpoint.method, endpoint.path, _Route(self, endpoint).__call__)
 
 
 class _Route:
