@@ -6,24 +6,27 @@ behind their backs: tests place calls at the carrier, ask the gateway, and wait 
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiohttp
+
 from control.call_record import CallRecord, EventRecord
-from control.dialling import DialOutcome, DialRequest
-from control.requests import Answer, CallRequest
 from control.stores.call_filters import CallFilters
 from control.stores.keyset import Page
 from gateway.agent.script import parse_script
 from gateway.agent.scripted import Script
 from gateway.agent.server import AgentServer, BehaviourFactory
 from gateway.app import Gateway, running
+from gateway.first_key import FILE as FIRST_KEY
 from gateway.links import connect
 from gateway.loopback import plain_on_loopback
 from gateway.settings import Settings
 from telephony.caller import Caller, Step
+from telephony.link import Connector
 from telephony.simulated_switch import FarEnd
 from telephony.simulation import PartyLines
 from telephony.telnyx.rest_simulator import SimulatedTelnyx
@@ -46,15 +49,34 @@ T = TypeVar("T")
 PATIENCE = 20.0
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the API answered."""
+
+    status: int
+    json: Any
+    headers: Mapping[str, str]
+
+    @property
+    def code(self) -> str | None:
+        """Of a problem."""
+        return self.json.get("code") if isinstance(self.json, dict) else None
+
+
 class House:
     """Everybody, and what tests ask of them."""
 
     def __init__(
-        self, gateway: Gateway, carrier: SimulatedTelnyx | SimulatedTwilio, agent: AgentServer
+        self,
+        gateway: Gateway,
+        carrier: SimulatedTelnyx | SimulatedTwilio,
+        agent: AgentServer,
+        http: aiohttp.ClientSession,
     ) -> None:
         self.gateway = gateway
         self.carrier = carrier
         self.agent = agent
+        self.http = http
 
     @property
     def telnyx(self) -> SimulatedTelnyx:
@@ -106,14 +128,22 @@ class House:
 
     # What users do
 
-    async def dial(self, to: str = THEIRS, **options: Any) -> DialOutcome:
-        request = DialRequest(**{"to": to, "from_number": OURS, **options})
-        return await self.gateway.house.service.dial(TENANT, request)
+    async def api(self, method: str, path: str, body: Any = None, **headers: str) -> Said:
+        """Ask the API something."""
+        async with self.http.request(method, path, json=body, headers=headers) as answer:
+            said = await answer.json(content_type=None) if answer.status != 204 else None
+            return Said(answer.status, said, answer.headers)
 
-    async def ask(self, call_id: str, request: CallRequest) -> Answer:
-        answer = await self.gateway.house.service.ask(TENANT, call_id, request)
-        assert answer is not None, "no such call"
-        return answer
+    async def dial(self, to: str = THEIRS, **body: Any) -> Said:
+        return await self.api("POST", "/v1/calls", {"to": to, "from": OURS, "agent_id": "default", **body})
+
+    async def ask(self, call_id: str, what: str, **body: Any) -> Said:
+        """Command a call: `end`, `transfer` and so on."""
+        return await self.api("POST", f"/v1/calls/{call_id}/{what}", body)
+
+    async def stop(self, call_id: str, what: str) -> Said:
+        """Call off what was commanded."""
+        return await self.api("DELETE", f"/v1/calls/{call_id}/{what}")
 
     # What is kept
 
@@ -180,15 +210,23 @@ async def whole_house(
     weather: Weather = fair,
     carrier_options: dict[str, Any] | None = None,
     agents: bool = True,
+    connector: Connector = connect,
     **settings: Any,
 ) -> AsyncIterator[House]:
-    """Everybody is there in here; leaving drains the gateway, then stops the others."""
+    """Everybody is there in here; leaving drains the gateway, then stops the others.
+
+    Args:
+        agents: whether there is an agent to connect to.
+        connector: by which the carrier opens media sockets.
+        settings: of the gateway, beyond those it needs.
+    """
     port = free_port()
-    simulated = _carrier(carrier, f"http://127.0.0.1:{port}", far_end, weather, carrier_options or {})
+    options = {"far_end": far_end, "weather": weather, **(carrier_options or {})}
+    simulated = _carrier(carrier, f"http://127.0.0.1:{port}", connector, options)
     await simulated.start()
     server = AgentServer(agent)
     agent_port = await server.start() if agents else free_port()
-    options: dict[str, Any] = {
+    given: dict[str, Any] = {
         "_env_file": None,
         "host": "127.0.0.1",
         "port": port,
@@ -202,19 +240,23 @@ async def whole_house(
         **settings,
     }
     try:
-        async with running(Settings(**options)) as gateway:
-            yield House(gateway, simulated, server)
+        async with running(Settings(**given)) as gateway:
+            key = (folder / "data" / FIRST_KEY).read_text().strip()
+            async with aiohttp.ClientSession(
+                f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}
+            ) as http:
+                yield House(gateway, simulated, server, http)
     finally:
         await server.close()
         await simulated.stop()
 
 
 def _carrier(
-    name: str, gateway: str, far_end: FarEnd, weather: Weather, options: dict[str, Any]
+    name: str, gateway: str, connector: Connector, options: dict[str, Any]
 ) -> SimulatedTelnyx | SimulatedTwilio:
-    lines = PartyLines(plain_on_loopback(connect))
+    lines = PartyLines(plain_on_loopback(connector))
     webhooks = f"{gateway}/carriers/{name}/default"
-    given = {"voice": lambda _: bytes(800), "far_end": far_end, "weather": weather, **options}
+    given = {"voice": lambda _: bytes(800), **options}
     if name == "telnyx":
         return SimulatedTelnyx(lines, f"{webhooks}/webhook", **given)
     return SimulatedTwilio(lines, f"{webhooks}/voice", **{"status_callback": f"{webhooks}/status", **given})
