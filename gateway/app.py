@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from gateway.call_house import CallHouse, NoTools, call_house, plain_description
+from control.api.rest_api import RestApi
+from gateway.call_house import CallHouse, NoTools, call_house
 from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.configured_agents import FORMATS, agent_provider, default_agent
 from gateway.links import connect
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
+from gateway.rest_house import described, rest_house
 from gateway.server import create_app, create_metrics_app, serving
 from gateway.settings import Settings
 from gateway.speech import SpeechPort, Voice
@@ -113,11 +115,10 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         # The listener goes first and comes last: whoever it lets in finds everything there, and calls that a drain
         # ends need their carriers' words until the end.
         house = await stack.enter_async_context(
-            call_house(
-                settings, call_defaults(settings), services, describe=plain_description, tools=NoTools()
-            )
+            call_house(settings, call_defaults(settings), services, describe=described, tools=NoTools())
         )
-        port = await stack.enter_async_context(_public(settings, house))
+        api = await stack.enter_async_context(rest_house(settings, house))
+        port = await stack.enter_async_context(_public(settings, house, api))
         metrics_port = None
         if settings.metrics_port is not None:
             registry = CollectorRegistry()
@@ -132,7 +133,7 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
             await house.drain(settings.drain_s)
 
 
-def _public(settings: Settings, house: CallHouse) -> AbstractAsyncContextManager[int]:
+def _public(settings: Settings, house: CallHouse, api: RestApi) -> AbstractAsyncContextManager[int]:
     secret = settings.twilio_auth_token
     auth = MediaAuth(
         settings.media_auth.get_secret_value(),
@@ -151,6 +152,7 @@ def _public(settings: Settings, house: CallHouse) -> AbstractAsyncContextManager
 
     app = create_app(media_auth=auth, accept_stream=accept_stream, readiness=house.unready, carriers=WIRES)
     WebhookEndpoint(house.accounts, house.service).add_to(app)
+    api.add_to(app)
     return serving(app, settings.host, settings.port)
 
 

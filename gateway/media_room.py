@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from control.agent_run import EffectiveAgent
+from control.api.problem import Problem
 from control.media_orders import Report
 from control.timeline import TimelineEvent
 from gateway.call_runner import AgentProvider, CallRunner, CallServices
 from gateway.calls import Calls, Nobody
 from gateway.media_auth import Authorised, StreamTokens
 from gateway.media_socket import MediaSocket
-from control.api.problem import Problem
 from media.audio import PCMU_8K
 from telephony.carrier import WIRES
 from telephony.commands import MediaStream

@@ -14,9 +14,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from control.api.problem import Problem, problems
 from gateway.calls import OverCapacity
 from gateway.media_auth import Authorised, MediaAuth, MediaRefused
-from control.api.problem import Problem, problems
 from gateway.upgrade import NotAnUpgrade, accept, check_upgrade
 from telephony.link import Link, LinkListener
 

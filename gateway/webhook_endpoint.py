@@ -15,9 +15,9 @@ from typing import Protocol
 import structlog
 from aiohttp import web
 
+from control.api.problem import Problem
 from control.effects import Instruction, PutDown
 from gateway.accounts import Accounts, TwilioAccount
-from control.api.problem import Problem
 from telephony.calls import CallEvent, LegToken, Reported, TwimlRequested
 from telephony.dedupe import SeenEvents
 from telephony.errors import CarrierProtocolError

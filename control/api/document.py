@@ -40,13 +40,14 @@ class Document:
         self._endpoints = endpoints
         events = published_models()
         inputs = {(e.body, "validation") for e in endpoints if e.body is not NoBody}
-        outputs = {
+        outputs: set[tuple[type[BaseModel], str]] = {
             (model, "serialization")
             for e in endpoints
             for model in e.answers.values()
-            if isinstance(model, type) and issubclass(model, BaseModel)
+            if model is not None and not isinstance(model, str)
         }
-        outputs |= {(model, "serialization") for model in (ProblemShape, Envelope, *events.values())}
+        published: list[type[BaseModel]] = [ProblemShape, Envelope, *events.values()]
+        outputs |= {(model, "serialization") for model in published}
         wanted: list[Any] = sorted(inputs | outputs, key=lambda each: (each[0].__name__, each[1]))
         self._refs, schemas = models_json_schema(wanted, ref_template=_REF)
         self._schemas: dict[str, Any] = schemas.get("$defs", {})

@@ -40,6 +40,7 @@ from control.service.ports import (
     World,
 )
 from control.service.reception import Reception
+from control.service.stream_gaps import StreamGaps
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claimed
 from control.templates import TextsUnfilled
@@ -87,6 +88,7 @@ class CallService:
 
     def __init__(self, parts: Parts) -> None:
         self.draining = False
+        self.gaps = StreamGaps()
         self._parts = parts
         self._world = parts.world
         self._calls: CallIndex[LiveCall] = CallIndex()
@@ -443,6 +445,7 @@ class CallService:
             tools=self._parts.tools,
             describe=self._parts.describe,
             world=world,
+            gaps=self.gaps,
             renamed=self._renamed,
             closed=self._closed,
         )
@@ -468,6 +471,7 @@ class CallService:
 
     def _forget(self, call: LiveCall) -> None:
         self._calls.remove(call)
+        self.gaps.forget(call.call_id)
         call.stop()
 
     def _settle(self) -> None:
