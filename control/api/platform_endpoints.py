@@ -1,7 +1,7 @@
 """Keys, the account, carriers, drains and the health of what the gateway depends on."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
