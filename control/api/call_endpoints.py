@@ -24,7 +24,7 @@ from control.api.shapes import (
 )
 from control.api.transcripts import as_text, as_vtt
 from control.call_record import CallRecord
-from control.dialling import Dialled, DialRequest
+from control.dialling import DialFailed, Dialled, DialRequest
 from control.requests import Refused
 from control.stores.call_filters import CallFilters
 from control.stores.calls import Deletion
@@ -247,6 +247,8 @@ class CallEndpoints:
             case Dialled(record=record, certain=certain):
                 location = {"Location": f"/v1/calls/{record.call_id}"}
                 return Reply(call_object(record), 201 if certain else 202, location)
+            case DialFailed(refused=refused):
+                return refusal(refused)
             case Refused():
                 raise refusal(outcome)
             case Answered() | Conflict() | InProgress():

@@ -19,7 +19,10 @@ _EVERYWHERE = (
     "missing_api_key", "invalid_api_key", "auth_rate_limited", "rate_limited", "invalid_query", "internal_error",
     "store_unavailable",
 )  # fmt: skip
-_WITH_BODY = ("invalid_json", "content_too_large", "unsupported_media_type", "invalid_body")
+# Any request may come with a body, where none is wanted, too.
+_BODY = (
+    "invalid_json", "incomplete_body", "request_timeout", "content_too_large", "unsupported_media_type", "invalid_body",
+)  # fmt: skip
 _ONCE = ("invalid_header", "idempotency_conflict", "idempotency_in_progress")
 _MEANINGS = {200: "Done.", 201: "Made.", 202: "Accepted.", 204: "Gone."}
 
@@ -167,13 +170,9 @@ class Document:
 
 def codes_of(each: Endpoint[Any, Any]) -> list[str]:
     """Return every code that an endpoint may answer."""
-    codes = [*_EVERYWHERE, *each.problems]
+    codes = [*_EVERYWHERE, *_BODY, *each.problems]
     if each.access is Access.FULL:
         codes.append("read_only_key")
-    if each.method in ("POST", "PUT", "PATCH"):
-        codes += _WITH_BODY
-    elif each.body is NoBody:
-        codes += ("invalid_json", "content_too_large", "unsupported_media_type", "invalid_body")
     if each.once:
         codes += _ONCE
     return list(dict.fromkeys(codes))

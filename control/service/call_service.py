@@ -19,7 +19,7 @@ from control.call import Call
 from control.call_gather import GatherView
 from control.call_record import CallRecord
 from control.call_transfer import TransferView
-from control.dialling import Dialled, DialOutcome, DialRequest
+from control.dialling import DialFailed, Dialled, DialOutcome, DialRequest
 from control.effects import CommandDone, Instruction, PutDown
 from control.inputs import DrainAsked
 from control.refusals import carrier_refused
@@ -350,7 +350,7 @@ class CallService:
         if outcome is None or outcome.verdict is Verdict.UNKNOWN:
             return Dialled(record=call.record, certain=False)
         await call.kept()  # who looks for the call after this answer finds what became of it
-        return carrier_refused(outcome)
+        return DialFailed(call.record, carrier_refused(outcome))
 
     async def ask(self, tenant_id: str, call_id: str, request: CallRequest) -> Answer | None:
         """Ask something of a call; None: the tenant has no such call."""

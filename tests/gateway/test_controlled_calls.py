@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from control.call_record import CallRecord
-from control.dialling import Dialled
+from control.dialling import DialFailed, Dialled
 from control.requests import (
     Accepted,
     After,
@@ -219,10 +219,10 @@ def test_what_the_carrier_refuses_to_dial_is_told_in_its_own_words(
             house.carrier.rest.script(
                 operation, Refuse(status=422 if carrier == "telnyx" else 400, body=body)
             )
-            refused = await house.dial()
-            assert isinstance(refused, Refused)
-            assert (refused.status, refused.code) == (422, "carrier_rejected")
-            assert "the to number is wrong" in refused.detail
+            failed = await house.dial()
+            assert isinstance(failed, DialFailed)
+            assert (failed.refused.status, failed.refused.code) == (422, "carrier_rejected")
+            assert "the to number is wrong" in failed.refused.detail
             (record,) = await house.calls()
             assert came_to(record) == ("failed", "failed", "error")
             assert house.legs_to(THEIRS) == 0
