@@ -52,7 +52,15 @@ class Dialled:
     """Whether the carrier has taken it; if not, events will tell."""
 
 
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """The call exists, and has failed: its carrier would not have it. A `Refused` alone: there is no call."""
+
+    record: CallRecord
+    refused: Refused
+
+
 Repeated = Answered | Conflict | InProgress
 """The idempotency key was used before: nothing was dialled."""
 
-DialOutcome = Dialled | Refused | Repeated
+DialOutcome = Dialled | DialFailed | Refused | Repeated

@@ -10,24 +10,18 @@ from datetime import UTC, datetime
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from control.api.rest_api import ApiParts, RestApi
-from control.api.shapes import call_object
-from control.call_record import CallRecord
+from control.api.rest_api import RestApi
 from control.stores.store import Store
-from gateway.audio_fetch import AudioFetch
 from gateway.call_house import CallHouse, NoTools, call_house, database_of
 from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.configured_agents import FORMATS, agent_provider, default_agent
-from gateway.delivering import delivering
 from gateway.egress import Egress
-from gateway.first_key import ensure_first_key
-from gateway.health_checks import HealthChecks
 from gateway.links import connect
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
-from gateway.outgoing import delivery_worker, egress_policy
 from gateway.recording import RecordingThread, repair_all
-from gateway.server import create_app, create_metrics_app, our_version, serving
+from gateway.rest_house import described, egress_policy, rest_house
+from gateway.server import create_app, create_metrics_app, serving
 from gateway.settings import Settings
 from gateway.speech import SpeechPort, Voice
 from gateway.speech_espeak import EspeakVoice
@@ -124,26 +118,17 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         )
         store = await Store.open(database_of(settings), migrate=settings.migrate)
         stack.push_async_callback(store.close)
-        await ensure_first_key(store.keys, folder, datetime.now(UTC))
         egress = await stack.enter_async_context(Egress(egress_policy(settings)))
-        # Deliveries go on until the last call has told of its end.
-        worker = delivery_worker(settings, store, egress)
-        await stack.enter_async_context(delivering(worker))
         house = await stack.enter_async_context(
             call_house(
-                settings,
-                store,
-                call_defaults(settings),
-                services,
-                describe=described,
-                tools=NoTools(),
-                told=lambda _: worker.notify(),
+                settings, store, call_defaults(settings), services, describe=described, tools=NoTools()
             )
         )
+        api = await stack.enter_async_context(rest_house(settings, house, egress))
         # The listener opens last, when whoever it lets in finds everything there, and closes after the drain: calls
         # that are being ended need their carriers' words.
         certificate = _certificate(settings)
-        port = await stack.enter_async_context(_public(settings, house, egress, certificate))
+        port = await stack.enter_async_context(_public(settings, house, api, certificate))
         metrics_port = None
         if settings.metrics_port is not None:
             registry = CollectorRegistry()
@@ -158,11 +143,6 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
             await house.drain(settings.drain_s)
 
 
-def described(record: CallRecord) -> dict[str, object]:
-    """The call as the API shows it."""
-    return call_object(record).model_dump(mode="json")
-
-
 def _certificate(settings: Settings) -> Certificate | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
@@ -170,7 +150,7 @@ def _certificate(settings: Settings) -> Certificate | None:
 
 
 def _public(
-    settings: Settings, house: CallHouse, egress: Egress, certificate: Certificate | None
+    settings: Settings, house: CallHouse, api: RestApi, certificate: Certificate | None
 ) -> AbstractAsyncContextManager[int]:
     secret = settings.twilio_auth_token
     auth = MediaAuth(
@@ -190,27 +170,9 @@ def _public(
 
     app = create_app(media_auth=auth, accept_stream=accept_stream, readiness=house.unready, carriers=WIRES)
     WebhookEndpoint(house.accounts, house.service).add_to(app)
-    _api(settings, house, egress).add_to(app)
+    api.add_to(app)
     context = certificate.context if certificate is not None else None
     return serving(app, settings.host, settings.port, tls=context)
-
-
-def _api(settings: Settings, house: CallHouse, egress: Egress) -> RestApi:
-    proxies = [each.strip() for each in (settings.trusted_proxies or "").split(",") if each.strip()]
-    return RestApi(
-        ApiParts(
-            calls=house.service,
-            store=house.store,
-            news=house.news,
-            fetch_audio=AudioFetch(egress),
-            health=HealthChecks(house.store, house.accounts, settings.realtime_url),
-            carriers=lambda: frozenset(account.carrier for account in house.accounts.all()),
-            gaps=lambda _: None,
-            version=our_version(),
-            requests_per_minute=settings.requests_per_minute,
-            trusted_proxies=proxies,
-        )
-    )
 
 
 def _figures(calls: Calls, ticker: Ticker) -> Iterable[Figure]:

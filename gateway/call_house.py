@@ -53,6 +53,8 @@ class CallHouse:
     room: MediaRoom
     tokens: StreamTokens
     news: EventNews
+    hears_of_events: list[Callable[[], None]]
+    """Called whenever events were stored."""
     tasks: TaskSet
 
     def unready(self) -> list[str]:
@@ -81,12 +83,8 @@ async def call_house(
     *,
     describe: Describe,
     tools: Tools,
-    told: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[CallHouse]:
     """Open everything; leaving closes it, calls and all.
-
-    Args:
-        told: called with the tenant of whom something was stored.
 
     Raises:
         OSError: the data directory cannot be written.
@@ -106,10 +104,12 @@ async def call_house(
         world = world_of(loop, services.ticker, tasks)
         news = EventNews()
         stack.callback(news.close)
+        hears_of_events: list[Callable[[], None]] = []
 
         def stored(tenant_id: str) -> None:
             news.tell(tenant_id)
-            told(tenant_id)
+            for hear in hears_of_events:
+                hear()
 
         keeper = Keeper(store, journal, world, stored)
         node = node_of(settings.data_dir)
@@ -144,7 +144,7 @@ async def call_house(
         reconciliation = Reconciliation(service, store, keeper, accounts, world, describe=describe)
         await reconciliation.recover(node)
         tasks.spawn(reconciliation.run(PERIOD), "reconciliation")
-        house = CallHouse(store, accounts, service, calls, room, tokens, news, tasks)
+        house = CallHouse(store, accounts, service, calls, room, tokens, news, hears_of_events, tasks)
         try:
             yield house
         finally:

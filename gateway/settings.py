@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from control.agents import AgentConfig
+from control.api.client_address import TrustedProxies
 from control.configuration import Number
 from control.directory import NumberConfig
 from control.egress_policy import EgressPolicy
@@ -63,6 +64,16 @@ def _secret_keys(keys: SecretStr) -> SecretStr:
 def _webhook_secret(secret: SecretStr) -> SecretStr:
     check_webhook_secret(secret.get_secret_value())
     return secret
+
+
+def _networks(text: str) -> str:
+    TrustedProxies(networks_of(text))
+    return text
+
+
+def networks_of(text: str | None) -> list[str]:
+    """Return the networks of a list."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def _database(url: SecretStr) -> SecretStr:
@@ -143,14 +154,6 @@ class Settings(BaseSettings):
         description="Certificate chain (PEM): the public port speaks TLS itself. Read anew on SIGHUP.",
     )
     tls_key: Path | None = Field(default=None, description="Its private key (PEM), without a passphrase.")
-    trusted_proxies: str | None = Field(
-        default=None,
-        description="Networks, separated by commas, whose `X-Forwarded-For` says for whom they ask, such as "
-        "`10.0.0.0/8`. Unset: nobody's does.",
-    )
-    requests_per_minute: int = Field(
-        default=600, ge=1, le=1_000_000, description="Requests of one API key per minute; more are refused."
-    )
     metrics_host: str = Field(
         default="127.0.0.1", description="Address of the metrics port; figures are not public."
     )
@@ -393,6 +396,16 @@ class Settings(BaseSettings):
     )
 
     # Where we go for users.
+    # The REST API.
+    api_requests_per_minute: int = Field(
+        default=600, ge=1, le=1_000_000, description="Requests that one API key may make in a minute."
+    )
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = Field(
+        default=None,
+        description="Addresses and networks of your own proxies, separated by commas: only they may say whose request "
+        "it is (`X-Forwarded-For`).",
+    )
+
     egress_allow: Annotated[str, AfterValidator(_egress_allow)] | None = Field(
         default=None,
         description="Addresses, networks and host names, separated by commas, that webhooks, tools and audio may be "

@@ -21,9 +21,9 @@ from gateway.agent.script import parse_script
 from gateway.agent.scripted import Script
 from gateway.agent.server import AgentServer, BehaviourFactory
 from gateway.app import Gateway, running
-from gateway.first_key import FILE as FIRST_KEY
 from gateway.links import connect
 from gateway.loopback import plain_on_loopback
+from gateway.rest_house import FIRST_KEY_FILE
 from gateway.settings import Settings
 from telephony.caller import Caller, Step
 from telephony.link import Connector
@@ -241,7 +241,7 @@ async def whole_house(
     }
     try:
         async with running(Settings(**given)) as gateway:
-            key = (folder / "data" / FIRST_KEY).read_text().strip()
+            key = (folder / "data" / FIRST_KEY_FILE).read_text().strip()
             async with aiohttp.ClientSession(
                 f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}
             ) as http:

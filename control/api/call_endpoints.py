@@ -24,7 +24,7 @@ from control.api.shapes import (
 )
 from control.api.transcripts import as_text, as_vtt
 from control.call_record import CallRecord
-from control.dialling import Dialled, DialRequest
+from control.dialling import DialFailed, Dialled, DialRequest
 from control.requests import Refused
 from control.stores.call_filters import CallFilters
 from control.stores.calls import Deletion
@@ -201,9 +201,9 @@ class CallEndpoints:
                 description="201: the carrier has taken the call. 202: it exists, and what the carrier makes of it is "
                 "not known yet; events tell. At most one call comes of one request.",
                 problems=(
-                    "invalid_destination", "agent_not_found", "from_number_missing", "carrier_not_configured", "variables_missing",
-                    "carrier_rejected", "concurrent_call_limit", "not_supported_by_carrier", "carrier_unavailable",
-                    "draining", "overloaded", "idempotency_conflict", "idempotency_in_progress",
+                    "invalid_destination", "agent_not_found", "from_number_missing", "carrier_not_configured",
+                    "variables_missing", "carrier_rejected", "concurrent_call_limit", "not_supported_by_carrier", "carrier_unavailable",
+                    "draining", "overloaded",
                 ),
             ),
             endpoint(
@@ -247,6 +247,8 @@ class CallEndpoints:
             case Dialled(record=record, certain=certain):
                 location = {"Location": f"/v1/calls/{record.call_id}"}
                 return Reply(call_object(record), 201 if certain else 202, location)
+            case DialFailed(refused=refused):
+                return refusal(refused)
             case Refused():
                 raise refusal(outcome)
             case Answered() | Conflict() | InProgress():

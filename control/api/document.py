@@ -19,7 +19,10 @@ _EVERYWHERE = (
     "missing_api_key", "invalid_api_key", "auth_rate_limited", "rate_limited", "invalid_query", "internal_error",
     "store_unavailable",
 )  # fmt: skip
-_WITH_BODY = ("invalid_json", "content_too_large", "unsupported_media_type", "invalid_body")
+# Any request may come with a body, where none is wanted, too.
+_BODY = (
+    "invalid_json", "incomplete_body", "request_timeout", "content_too_large", "unsupported_media_type", "invalid_body",
+)  # fmt: skip
 _ONCE = ("invalid_header", "idempotency_conflict", "idempotency_in_progress")
 _MEANINGS = {200: "Done.", 201: "Made.", 202: "Accepted.", 204: "Gone."}
 
@@ -40,13 +43,14 @@ class Document:
         self._endpoints = endpoints
         events = published_models()
         inputs = {(e.body, "validation") for e in endpoints if e.body is not NoBody}
-        outputs = {
+        outputs: set[tuple[type[BaseModel], str]] = {
             (model, "serialization")
             for e in endpoints
             for model in e.answers.values()
-            if isinstance(model, type) and issubclass(model, BaseModel)
+            if model is not None and not isinstance(model, str)
         }
-        outputs |= {(model, "serialization") for model in (ProblemShape, Envelope, *events.values())}
+        published: list[type[BaseModel]] = [ProblemShape, Envelope, *events.values()]
+        outputs |= {(model, "serialization") for model in published}
         wanted: list[Any] = sorted(inputs | outputs, key=lambda each: (each[0].__name__, each[1]))
         self._refs, schemas = models_json_schema(wanted, ref_template=_REF)
         self._schemas: dict[str, Any] = schemas.get("$defs", {})
@@ -166,13 +170,9 @@ class Document:
 
 def codes_of(each: Endpoint[Any, Any]) -> list[str]:
     """Return every code that an endpoint may answer."""
-    codes = [*_EVERYWHERE, *each.problems]
+    codes = [*_EVERYWHERE, *_BODY, *each.problems]
     if each.access is Access.FULL:
         codes.append("read_only_key")
-    if each.method in ("POST", "PUT", "PATCH"):
-        codes += _WITH_BODY
-    elif each.body is NoBody:
-        codes += ("invalid_json", "content_too_large", "unsupported_media_type", "invalid_body")
     if each.once:
         codes += _ONCE
     return list(dict.fromkeys(codes))

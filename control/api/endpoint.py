@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
+from control.api.problem import Problem
 from control.stores.keys import ApiKey
 
 
@@ -85,7 +86,8 @@ class Text:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Answer = Reply | Text | web.StreamResponse
+Answer = Reply | Text | Problem | web.StreamResponse
+"""A `Problem` that is returned is what came of carrying the request out; one that is raised, that it was not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,7 @@ class Endpoint(Generic[Q, B]):
     once: bool = False
     """Whether it dials or commands: an `Idempotency-Key` makes its repetition harmless."""
     claims: bool = False
-    """Whether the handler claims that key itself, in a transaction of its own."""
+    """Whether the handler claims that key itself, in a transaction of its own; what it raises came before that."""
     description: str = ""
 
 

@@ -2,11 +2,14 @@
 
 Theory of operation. A stream is pages of the store, one after the other: when there is nothing more, it waits for news
 and asks again. So nothing is lost or told twice, whoever follows may be as slow as they like, and a stream that breaks
-goes on from the last id it has seen.
+goes on from the last id it has seen: it is ended where its client is gone or takes nothing, its key was revoked, or
+the database does not answer.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from typing import Any, Literal
 
 from aiohttp import web
@@ -19,7 +22,9 @@ from control.api.ports import CallControl
 from control.api.problem import Problem
 from control.api.shapes import EventList, event_shape
 from control.news import EventNews
+from control.stores.errors import StoreUnavailable
 from control.stores.events import StoredEvent
+from control.stores.keys import ApiKey
 from control.stores.keyset import MAX_LIMIT
 from control.stores.store import Store
 
@@ -28,6 +33,12 @@ TAG = "Events"
 _KEEP_ALIVE = 15
 # Without news the store is asked this often: another process may have written.
 _ASK_AGAIN = 5.0
+# After news, so long for more: of a busy tenant each follower asks ten times a second, not once per event.
+_GATHERED = 0.1
+# A stream's key is looked at this often.
+_KEY_CHECKED = 15.0
+# Of one tenant; each holds a connection and asks the store.
+MOST_STREAMS = 100
 # A follower that takes nothing for so long is gone.
 _WRITE_TIMEOUT = 30.0
 # Proxies that collect answers would keep the events (nginx).
@@ -52,20 +63,21 @@ class EventEndpoints:
         self._calls = calls
         self._store = store
         self._news = news
+        self._streams: Counter[str] = Counter()
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
         return [
             endpoint(
                 "GET", "/v1/calls/{call_id}/events", self.of_call,
                 summary="A call's timeline", tag=TAG, query=EventQuery, body=NoBody, answers={200: EventList},
-                problems=("not_found", "invalid_cursor"),
+                problems=("not_found", "invalid_cursor", "too_many_streams"),
                 description="Everything that happened in the call. With `follow=1` a stream (text/event-stream) that "
                 "ends with the call; `Last-Event-ID` resumes it.",
             ),
             endpoint(
                 "GET", "/v1/events", self.of_tenant,
                 summary="Every event that webhooks tell", tag=TAG, query=EventQuery, body=NoBody,
-                answers={200: EventList}, problems=("invalid_cursor",),
+                answers={200: EventList}, problems=("invalid_cursor", "too_many_streams"),
                 description="For who cannot receive webhooks. With `follow=1` a stream (text/event-stream) without "
                 "end; `after` or `Last-Event-ID` resumes it without loss.",
             ),
@@ -85,7 +97,7 @@ class EventEndpoints:
         query = asked.query
         after = _position(asked.http.headers.get("Last-Event-ID") or query.after)
         if query.follow == "1":
-            return await self._stream(asked.http, self._following(asked.tenant_id, call_id, after))
+            return await self._stream(asked, call_id, after)
         found = await self._page(asked.tenant_id, call_id, after, query.limit)
         full = len(found) == query.limit
         cursor = str(found[-1].position) if found and (full or call_id is None) else None
@@ -99,19 +111,20 @@ class EventEndpoints:
 
     async def _following(
         self, tenant_id: str, call_id: str | None, after: int
-    ) -> AsyncIterator[Sequence[StoredEvent]]:
-        """Yield what there is, then what comes."""
+    ) -> AsyncGenerator[Sequence[StoredEvent], None]:
+        """Yield what there is, then what comes; in between empty pages, for who looks after the client."""
         while not self._news.closed:
             seen = self._news.count(tenant_id)
             over = call_id is not None and await self._is_over(tenant_id, call_id)
             page = await self._page(tenant_id, call_id, after, MAX_LIMIT)
+            yield page
             if page:
                 after = page[-1].position
-                yield page
             elif over:
                 return
             else:
                 await self._news.wait(tenant_id, seen, timeout=_ASK_AGAIN)
+                await asyncio.sleep(_GATHERED)
 
     async def _is_over(self, tenant_id: str, call_id: str) -> bool:
         """Whether everything of the call is in the store."""
@@ -121,16 +134,47 @@ class EventEndpoints:
         return state is None or state.ended_at is not None
 
     async def _stream(
-        self, request: web.Request, pages: AsyncIterator[Sequence[StoredEvent]]
+        self, asked: Asked[EventQuery, NoBody], call_id: str | None, after: int
     ) -> web.StreamResponse:
-        async with sse_response(request, headers=_UNBUFFERED, ping_interval=_KEEP_ALIVE) as response:
-            try:
-                async for page in pages:
-                    async with asyncio.timeout(_WRITE_TIMEOUT):
-                        await _send(response, page)
-            except (TimeoutError, ConnectionError):
-                response.stop_streaming()
+        tenant_id = asked.tenant_id
+        if self._streams[tenant_id] >= MOST_STREAMS:
+            raise Problem(429, "too_many_streams", f"at most {MOST_STREAMS} streams at a time")
+        self._streams[tenant_id] += 1
+        try:
+            async with sse_response(asked.http, headers=_UNBUFFERED, ping_interval=_KEEP_ALIVE) as response:
+                # What ends it is seen by its client, who resumes it, and by nobody else.
+                with suppress(TimeoutError, ConnectionError, StoreUnavailable):
+                    await self._tell(response, asked, call_id, after)
+        finally:
+            self._streams[tenant_id] -= 1
+            if not self._streams[tenant_id]:
+                del self._streams[tenant_id]
         return response
+
+    async def _tell(
+        self,
+        response: EventSourceResponse,
+        asked: Asked[EventQuery, NoBody],
+        call_id: str | None,
+        after: int,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        checked = loop.time()
+        async with aclosing(self._following(asked.tenant_id, call_id, after)) as pages:
+            async for page in pages:
+                if not response.is_connected() or asked.http.transport is None:
+                    return
+                if loop.time() - checked >= _KEY_CHECKED:
+                    if not await self._still_good(asked.key):
+                        return
+                    checked = loop.time()
+                async with asyncio.timeout(_WRITE_TIMEOUT):
+                    await _send(response, page)
+
+    async def _still_good(self, key: ApiKey) -> bool:
+        """Whether the key was neither revoked nor given another secret (whose last characters the hint is)."""
+        now = await self._store.keys.get(key.tenant_id, key.key_id)
+        return now is not None and now.revoked_at is None and now.hint == key.hint
 
 
 async def _send(response: EventSourceResponse, page: Sequence[StoredEvent]) -> None:

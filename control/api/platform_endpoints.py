@@ -1,7 +1,7 @@
 """Keys, the account, carriers, drains and the health of what the gateway depends on."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ from telephony.capabilities import CAPABILITIES
 # What the detailed health waits for; a dependency that takes longer is not well.
 _PATIENCE = 5.0
 
+Handler = Callable[[Asked[NoQuery, Any]], Awaitable[Answer]]
 StreamGaps = Callable[[str], float | None]
 """How long callers of a carrier were not heard while a stream was opened again, at the median, in seconds."""
 
@@ -76,14 +77,24 @@ class PlatformEndpoints:
             return endpoint(method, path, handler, summary=summary, answers=answers, **more)
 
         admin: dict[str, Any] = {"access": Access.ADMIN, "problems": ("admin_key_required",)}
+        missing = {"problems": ("not_found",)}
         return [
-            plain("GET", "/v1/carriers", self.carriers, "What can be done to a call, carrier by carrier", {200: CarrierList}),
+            plain(
+                "GET", "/v1/carriers", self.carriers,
+                "What can be done to a call, carrier by carrier", {200: CarrierList},
+            ),
             plain("GET", "/v1/account", self.account, "Whose key this is", {200: Account}),
             plain("GET", "/v1/health/detailed", self.health, "How every dependency is", {200: DetailedHealth}),
             plain("GET", "/v1/keys", self.keys, "List keys", {200: KeyList}, access=Access.FULL),
-            plain("POST", "/v1/keys", self.add_key, "Make a key; its secret is shown this once", {201: NewKeyShape}, body=KeyBody),
-            plain("DELETE", "/v1/keys/{key_id}", self.revoke, "Revoke a key", {204: None}, problems=("not_found",)),
-            plain("POST", "/v1/keys/{key_id}/rotate", self.rotate, "Give a key another secret", {200: NewKeyShape}, problems=("not_found",)),
+            plain(
+                "POST", "/v1/keys", self.add_key,
+                "Make a key; its secret is shown this once", {201: NewKeyShape}, body=KeyBody,
+            ),
+            plain("DELETE", "/v1/keys/{key_id}", self.revoke, "Revoke a key", {204: None}, **missing),
+            plain(
+                "POST", "/v1/keys/{key_id}/rotate", self.rotate,
+                "Give a key another secret", {200: NewKeyShape}, **missing,
+            ),
             plain("POST", "/v1/admin/drain", self.drain, "Take no new calls", {200: DrainShape}, **admin),
             plain("DELETE", "/v1/admin/drain", self.undrain, "Take calls again", {200: DrainShape}, **admin),
         ]  # fmt: skip

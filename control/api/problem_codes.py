@@ -14,7 +14,9 @@ class ProblemCode:
 
 PROBLEM_CODES: Mapping[str, ProblemCode] = {
     # The request itself
-    "invalid_json": ProblemCode(400, "The body is not JSON."),
+    "invalid_json": ProblemCode(
+        400, "The body is not JSON, or not such as all its readers understand alike (RFC 7493)."
+    ),
     "invalid_query": ProblemCode(
         400, "A query parameter is unknown, repeated, or has a value it cannot have."
     ),
@@ -24,6 +26,7 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "invalid_destination": ProblemCode(
         400, "The destination is neither a valid E.164 number nor a SIP address."
     ),
+    "incomplete_body": ProblemCode(400, "The body broke off."),
     "unsupported_media_type": ProblemCode(415, "The body is not declared as application/json."),
     "content_too_large": ProblemCode(413, "The body is longer than it may be."),
     "invalid_body": ProblemCode(
@@ -36,6 +39,7 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "admin_key_required": ProblemCode(403, "The request needs a key that may administer the platform."),
     "auth_rate_limited": ProblemCode(429, "Too many failed attempts from this address."),
     "rate_limited": ProblemCode(429, "The key has used up its requests of this minute."),
+    "too_many_streams": ProblemCode(429, "The tenant follows as many event streams as may be at a time."),
     # What is asked for
     "not_found": ProblemCode(404, "There is no such thing, or it is not yours."),
     "no_transfer": ProblemCode(404, "The call has not been transferred."),

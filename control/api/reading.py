@@ -1,19 +1,23 @@
 """A request's query and body, read into their models, with every fault told by its place."""
 
-import json
+import asyncio
 from collections.abc import Sequence
 from typing import TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
 from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from control.api.endpoint import Body, NoBody, Query
+from control.api.interchange import read_json
 from control.api.problem import Fault, Problem
 
 # The largest body that makes sense: an agent with its tools and their schemas.
 LARGEST_BODY = 1024 * 1024
+# Seconds for all of it, on the slowest line that is worth serving.
+PATIENCE = 20.0
 
 Q = TypeVar("Q", bound=Query)
 B = TypeVar("B", bound=Body)
@@ -25,6 +29,8 @@ def read_query(model: type[Q], given: MultiMapping[str]) -> Q:
     Raises:
         Problem: 400; a typo must not silently widen a filter.
     """
+    if any("\0" in value for value in given.values()):
+        raise Problem(400, "invalid_query", "a parameter holds U+0000")
     repeated = sorted({name for name in given if len(given.getall(name)) > 1})
     if repeated:
         raise Problem(400, "invalid_query", f"{repeated[0]} is given more than once")
@@ -39,9 +45,16 @@ async def read_body(model: type[B], request: web.Request) -> tuple[B, bytes]:
     """Return the body, read and as it came.
 
     Raises:
-        Problem: 400, 413, 415 or 422.
+        Problem: 400, 408, 413, 415 or 422.
     """
-    raw = await _bytes(request)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            raw = await _bytes(request)
+    except TimeoutError:
+        raise Problem(408, "request_timeout", f"the body did not come within {PATIENCE:.0f} s") from None
+    except (ConnectionError, web.RequestPayloadError, PayloadEncodingError):
+        # Nobody may be there to be told.
+        raise Problem(400, "incomplete_body", "the body broke off") from None
     if model is NoBody and not raw:
         return model(), raw
     if request.content_type != "application/json" and (
@@ -49,9 +62,8 @@ async def read_body(model: type[B], request: web.Request) -> tuple[B, bytes]:
     ):
         raise Problem(415, "unsupported_media_type", "send JSON, as application/json")
     try:
-        # As Python reads it, but for the three words that JSON does not have.
-        value = json.loads(raw or b"{}", parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        value = read_json(raw or b"{}")
+    except ValueError as error:
         raise Problem(400, "invalid_json", f"the body is not JSON: {error}") from None
     return validated(model, value), raw
 
@@ -86,10 +98,6 @@ async def _bytes(request: web.Request) -> bytes:
 
 def _too_large() -> Problem:
     return Problem(413, "content_too_large", f"a body has at most {LARGEST_BODY} bytes")
-
-
-def _no_constant(word: str) -> object:
-    raise ValueError(f"{word} is no JSON number")
 
 
 def _faults(error: ValidationError) -> list[Fault]:

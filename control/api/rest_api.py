@@ -50,7 +50,7 @@ class RestApi:
             gate=gate,
             proxies=TrustedProxies(parts.trusted_proxies),
             idempotency=parts.store.idempotency,
-            calls=parts.calls,
+            concurrent_limit=parts.calls.concurrent_limit,
         )
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store).endpoints(),

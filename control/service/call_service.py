@@ -19,7 +19,7 @@ from control.call import Call
 from control.call_gather import GatherView
 from control.call_record import CallRecord
 from control.call_transfer import TransferView
-from control.dialling import Dialled, DialOutcome, DialRequest
+from control.dialling import DialFailed, Dialled, DialOutcome, DialRequest
 from control.effects import CommandDone, Instruction, PutDown
 from control.inputs import DrainAsked
 from control.refusals import carrier_refused
@@ -40,6 +40,7 @@ from control.service.ports import (
     World,
 )
 from control.service.reception import Reception
+from control.service.stream_gaps import StreamGaps
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claimed
 from control.templates import TextsUnfilled
@@ -87,6 +88,7 @@ class CallService:
 
     def __init__(self, parts: Parts) -> None:
         self.draining = False
+        self.gaps = StreamGaps()
         self._parts = parts
         self._world = parts.world
         self._calls: CallIndex[LiveCall] = CallIndex()
@@ -348,7 +350,7 @@ class CallService:
         if outcome is None or outcome.verdict is Verdict.UNKNOWN:
             return Dialled(record=call.record, certain=False)
         await call.kept()  # who looks for the call after this answer finds what became of it
-        return carrier_refused(outcome)
+        return DialFailed(call.record, carrier_refused(outcome))
 
     async def ask(self, tenant_id: str, call_id: str, request: CallRequest) -> Answer | None:
         """Ask something of a call; None: the tenant has no such call."""
@@ -443,6 +445,7 @@ class CallService:
             tools=self._parts.tools,
             describe=self._parts.describe,
             world=world,
+            gaps=self.gaps,
             renamed=self._renamed,
             closed=self._closed,
         )
@@ -468,6 +471,7 @@ class CallService:
 
     def _forget(self, call: LiveCall) -> None:
         self._calls.remove(call)
+        self.gaps.forget(call.call_id)
         call.stop()
 
     def _settle(self) -> None:

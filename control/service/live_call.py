@@ -39,7 +39,7 @@ from control.effects import (
     StartMedia,
 )
 from control.inputs import Asked, CallInput, ToolFinished, ToolStatus
-from control.media_orders import EndMedia, MediaEnded, Report
+from control.media_orders import EndMedia, MediaEnded, Report, StreamDown, StreamUp
 from control.ownership import Ownership
 from control.records import MediaSummary
 from control.requests import Accepted, Answer, CallRequest, EndCall
@@ -47,6 +47,7 @@ from control.service.chronicle import Chronicle
 from control.service.commander import Commander
 from control.service.ledger import Ledger
 from control.service.ports import CallMedia, CarrierAccount, Describe, MediaRoom, Tools, World
+from control.service.stream_gaps import StreamGaps
 from control.timeline import TimelineEvent
 from telephony.calls import TwimlRequested
 from telephony.causes import CallStatus, Disposition, EndedReason
@@ -71,6 +72,7 @@ class LiveCall:
         tools: Tools,
         describe: Describe,
         world: World,
+        gaps: StreamGaps,
         renamed: Callable[["LiveCall"], None],
         closed: Callable[["LiveCall"], None],
     ) -> None:
@@ -93,6 +95,7 @@ class LiveCall:
         self._tools = tools
         self._describe = describe
         self._world = world
+        self._gaps = gaps
         self._renamed = renamed
         self._closed = closed
         self._media: CallMedia | None = None
@@ -310,6 +313,10 @@ class LiveCall:
         )
 
     def _reported(self, report: Report) -> None:
+        if isinstance(report, StreamDown):
+            self._gaps.down(self.call_id, self._world.now())
+        elif isinstance(report, StreamUp):
+            self._gaps.up(self.call_id, self.account.carrier, self._world.now())
         self.tell(report)
 
     def _followed(self, event: TimelineEvent) -> None:
