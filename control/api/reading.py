@@ -16,7 +16,8 @@ from control.api.problem import Fault, Problem
 
 # The largest body that makes sense: an agent with its tools and their schemas.
 LARGEST_BODY = 1024 * 1024
-# Seconds for all of it, on the slowest line that is worth serving.
+# Seconds for all of it, on the slowest line that is worth serving. A body whose chunks are malformed half way has no
+# end, as far as aiohttp tells.
 PATIENCE = 20.0
 
 Q = TypeVar("Q", bound=Query)

@@ -46,7 +46,7 @@ class Reception:
 
     def add_to(self, app: web.Application, endpoints: Iterable[Endpoint[Any, Any]]) -> None:
         for endpoint in endpoints:
-            app.router.add_route(endpoint.method, endpoint.path, _Route(self, endpoint).__call__)
+            app.router.add_route(endpoint.method, endpoint.path, _Route(self, endpoint).respond)
         app.on_response_prepare.append(_tell_allowance)
 
 
@@ -62,7 +62,7 @@ class _Route:
         self._reception = reception
         self._endpoint = endpoint
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def respond(self, request: web.Request) -> web.StreamResponse:
         now = asyncio.get_running_loop().time()
         # A proxy may append by a line of its own.
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
