@@ -47,6 +47,9 @@ _STEADY = 10.0
 # Tool calls answered before the caller or the agent is heard again; a model that makes more talks to itself.
 _TOOL_ROUNDS = 20
 
+# Python 3.11 looks a member up by a call, and this one is asked for with every frame of the agent's.
+_AGENT = Floor.AGENT
+
 
 class Deadline(Enum):
     """What the bridge waits for, beyond what its machines wait for."""
@@ -291,18 +294,16 @@ class Bridge:
     def _agent_audio(self, leg: AgentLeg, item: str, audio: bytes, now: float) -> None:
         if not audio or (self._goodbye is not None and not self._saying()):
             return  # while a call ends, only the response under way is heard
-        if self.turns.floor is not Floor.AGENT:
+        if self.turns.floor is not _AGENT:
             self.latency.audio_received(now)
         playout = self.carrier.playout
         leg.agent_audio(item, audio, playout)
         self._send_due(now)
-        self._playout_moved()
+        if not playout.settled_until(self.armed):
+            self._playout_moved()
 
     def _playout_moved(self) -> None:
-        playout = self.carrier.playout
-        if playout.settled_until(self.armed):
-            return
-        deadline = playout.next_deadline()
+        deadline = self.carrier.playout.next_deadline()
         if deadline is not None and deadline < self.armed:
             self.wake_changed = True
 
@@ -498,9 +499,9 @@ class Bridge:
             self._deadlines[Deadline.SILENCE] = now + silence
 
     def _send_due(self, now: float) -> None:
-        if not self.carrier.send_due(now):
+        if not self.carrier.send_due(now) or self.turns.floor is _AGENT:
             return
-        if self.turns.floor is not Floor.AGENT and self.turns.handle(Speech.AGENT_STARTED, now):
+        if self.turns.handle(Speech.AGENT_STARTED, now):
             self.latency.audio_sent(now, self.carrier.playout.round_trip / 2)
             self.timeline.add(now, "ai.speech.started")
             self._tool_rounds = 0

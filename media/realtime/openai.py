@@ -153,10 +153,6 @@ def read_session(session: Fields, dialect: Dialect) -> Confirmed:
 # -- writing events
 
 
-def append(audio: bytes) -> bytes:
-    return APPEND + pybase64.b64encode(audio) + END
-
-
 def session_update(
     config: SessionConfig,
     input_format: AudioFormat,
