@@ -2,6 +2,7 @@
 
 from itertools import product
 from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ def gathering(*, by_carrier: bool = False, **asked: object) -> Gathering:
     )
 
 
-def typed(keys: str, **asked: object) -> Gathering:
+def typed(keys: str, **asked: Any) -> Gathering:  # a test's own choices
     gather = gathering(**asked)
     gather.prompt_heard(3.0)
     for number, key in enumerate(keys):
