@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from control.agents import AgentConfig
-from control.dialling import DialFailed, Dialled, DialRequest
+from control.dialling import Dialled, DialRequest
 from control.directory import Unlisted
 from control.effects import Attach, PutDown
 from control.requests import Accepted, After, EndCall, Refused, SendDigits
@@ -200,9 +200,9 @@ def test_a_refused_dial_is_answered_with_why_and_leaves_a_failed_call(
     async def scenario() -> None:
         scene = Scene()
         scene.account.troubles[Dial] = [verdict]
-        failed = await dial(scene)
-        assert isinstance(failed, DialFailed)
-        assert (failed.refused.status, failed.refused.code) == (status, code)
+        refused = await dial(scene)
+        assert isinstance(refused, Refused)
+        assert (refused.status, refused.code) == (status, code)
         (record,) = scene.shelf.records.values()
         assert record.status is CallStatus.FAILED
         await scene.close()
