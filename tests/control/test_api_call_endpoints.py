@@ -20,11 +20,46 @@ DIAL = {"to": THEIRS, "from": OURS, "agent_id": "default"}
 
 # The call object as the contract lists it.
 SUMMARY = set(
-    """call_id agent_id agent_version direction carrier carrier_call_id from_number to_number status disposition
-    ended_reason hangup_cause duration_seconds minutes_used rate_per_minute currency call_cost llm_cost llm_discount
-    recording_cost transfer_cost total_cost has_recording recording_enabled turn_count barge_in_count tool_call_count
-    tools_called transferred_to transfer_duration_seconds metadata extracted_data notes ws_unavailable drain_forced
-    started_at answered_at ended_at""".split()
+    [
+        "call_id",
+        "agent_id",
+        "agent_version",
+        "direction",
+        "carrier",
+        "carrier_call_id",
+        "from_number",
+        "to_number",
+        "status",
+        "disposition",
+        "ended_reason",
+        "hangup_cause",
+        "duration_seconds",
+        "minutes_used",
+        "rate_per_minute",
+        "currency",
+        "call_cost",
+        "llm_cost",
+        "llm_discount",
+        "recording_cost",
+        "transfer_cost",
+        "total_cost",
+        "has_recording",
+        "recording_enabled",
+        "turn_count",
+        "barge_in_count",
+        "tool_call_count",
+        "tools_called",
+        "transferred_to",
+        "transfer_duration_seconds",
+        "metadata",
+        "extracted_data",
+        "notes",
+        "ws_unavailable",
+        "drain_forced",
+        "started_at",
+        "answered_at",
+        "ended_at",
+    ]
 )
 WHOLE = SUMMARY | {"transcript", "latency_data"}
 
