@@ -18,6 +18,7 @@ from control.api.routes import Reception
 from control.stores.keys import DEFAULT_TENANT, NewKey, Scope
 from control.stores.store import Store
 from gateway.server import serving
+from tests.whole_house import House
 
 CONCURRENT_CALLS = 7
 """What every tenant of `served` may have at a time."""
@@ -102,6 +103,15 @@ async def served(
             yield Served(store, gate, users, users.with_key(full.secret), users.with_key(read.secret), full)
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def users_of(house: House) -> AsyncIterator[Users]:
+    """Whoever has the first key of a whole house."""
+    settings = house.gateway.settings
+    secret = (settings.data_dir / "first.key").read_text("ascii").strip()
+    async with aiohttp.ClientSession() as session:
+        yield Users(session, house.gateway.port, secret)
 
 
 async def made(store: Store, scope: Scope, tenant: str = DEFAULT_TENANT) -> NewKey:

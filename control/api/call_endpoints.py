@@ -266,7 +266,7 @@ class CallEndpoints:
     async def status(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         call_id = asked.path["call_id"]
         live = self._calls.live_record(asked.tenant_id, call_id)
-        state = live or await self._store.status(asked.tenant_id, call_id)
+        state = live if live is not None and live.live else await self._store.status(asked.tenant_id, call_id)
         if state is None:
             raise no_such_call()
         return Reply(call_status(state))
@@ -298,7 +298,8 @@ class CallEndpoints:
 
     async def erase(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         call_id = asked.path["call_id"]
-        if self._calls.live_record(asked.tenant_id, call_id) is not None:
+        known = self._calls.live_record(asked.tenant_id, call_id)
+        if known is not None and known.live:
             raise _is_live()
         match await self._store.delete_call(asked.tenant_id, call_id, datetime.now(UTC)):
             case Deletion.ERASED:
@@ -309,18 +310,14 @@ class CallEndpoints:
                 raise no_such_call()
 
     async def _record(self, tenant_id: str, call_id: str) -> CallRecord:
-        record = await self._store.call(tenant_id, call_id)
-        live = self._calls.live_record(tenant_id, call_id)
-        if live is not None:
-            # Notes are the store's: whoever owns the call does not know them.
-            return live if record is None else _noted(live, record.notes)
-        if record is None:
+        """A call's process knows most of it; of what is kept, whether it was erased, and people's notes."""
+        kept = await self._store.call(tenant_id, call_id)
+        known = self._calls.live_record(tenant_id, call_id)
+        if known is None or (kept is None and not known.live):
+            known = kept
+        if known is None:
             raise no_such_call()
-        return record
-
-
-def _noted(record: CallRecord, notes: str | None) -> CallRecord:
-    return replace(record, notes=notes)
+        return known if kept is None else replace(known, notes=kept.notes)
 
 
 def refusal(refused: Refused) -> Problem:

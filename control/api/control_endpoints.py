@@ -376,8 +376,8 @@ class ControlEndpoints:
     async def _known(self, asked: Asked[NoQuery, NoBody]) -> None:
         """A view of a call that is not there is not a view that is empty."""
         tenant_id, call_id = asked.tenant_id, asked.path["call_id"]
-        live = self._calls.live_record(tenant_id, call_id)
-        if live is None and await self._store.status(tenant_id, call_id) is None:
+        known = self._calls.live_record(tenant_id, call_id)
+        if (known is None or not known.live) and await self._store.status(tenant_id, call_id) is None:
             raise no_such_call()
 
     async def _audio(self, source: str) -> FetchedAudio:

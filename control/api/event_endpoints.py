@@ -85,8 +85,10 @@ class EventEndpoints:
 
     async def of_call(self, asked: Asked[EventQuery, NoBody]) -> Answer:
         call_id = asked.path["call_id"]
-        live = self._calls.live_record(asked.tenant_id, call_id)
-        if live is None and await self._store.status(asked.tenant_id, call_id) is None:
+        if (
+            not self._is_live(asked.tenant_id, call_id)
+            and await self._store.status(asked.tenant_id, call_id) is None
+        ):
             raise no_such_call()
         return await self._answer(asked, call_id)
 
@@ -128,10 +130,14 @@ class EventEndpoints:
 
     async def _is_over(self, tenant_id: str, call_id: str) -> bool:
         """Whether everything of the call is in the store."""
-        if self._calls.live_record(tenant_id, call_id) is not None:
+        if self._is_live(tenant_id, call_id):
             return False
         state = await self._store.status(tenant_id, call_id)
         return state is None or state.ended_at is not None
+
+    def _is_live(self, tenant_id: str, call_id: str) -> bool:
+        known = self._calls.live_record(tenant_id, call_id)
+        return known is not None and known.live
 
     async def _stream(
         self, asked: Asked[EventQuery, NoBody], call_id: str | None, after: int

@@ -23,7 +23,7 @@ class CallControl(Protocol):
         ...
 
     def live_record(self, tenant_id: str, call_id: str) -> CallRecord | None:
-        """Return a live call as it is now; None if it is not live here."""
+        """Return a call of this process as it is now, while it lives and for a while after its end."""
         ...
 
     def transfer_view(self, tenant_id: str, call_id: str) -> TransferView | None:

@@ -67,6 +67,7 @@ class RestApi:
             ).endpoints(),
         ]
         self._version = parts.version
+        self._news = parts.news
 
     def document(self) -> dict[str, Any]:
         """The OpenAPI document."""
@@ -75,3 +76,8 @@ class RestApi:
     def add_to(self, app: web.Application) -> None:
         self._reception.add_to(app, self.endpoints)
         Pages(self.document()).add_to(app)
+        app.on_shutdown.append(self._let_followers_go)
+
+    async def _let_followers_go(self, _: web.Application) -> None:
+        """Streams would keep the listener open for as long as their calls."""
+        self._news.close()

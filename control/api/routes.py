@@ -127,7 +127,13 @@ class _Route:
         return response
 
     async def _claiming(self, asked: Asked[Query, Body], claim: Claim) -> web.StreamResponse:
-        """Have the handler claim the key, and keep its answer."""
+        """Have the handler claim the key, and keep its answer.
+
+        Whoever repeats a request is told of its outcome, not of what would come of it now.
+        """
+        first = await self._reception.idempotency.look(asked.tenant_id, claim, _utcnow())
+        if first is not None:
+            return repeated(first)
         answer = await self._handled(asked)
         response = _response(answer, asked)
         if not isinstance(answer, web.StreamResponse):  # which would be the first one's

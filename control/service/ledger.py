@@ -17,8 +17,19 @@ from control.service.keeper import Keeper
 
 log = structlog.get_logger()
 
-# Seconds for which an entry nobody waits for may wait for the next.
-LINGER = 0.2
+# Seconds for which an entry nobody waits for may wait for the next: a save costs some milliseconds of the processor
+# that all calls share, and a conversation has several entries in each turn.
+LINGER = 2.0
+_CHATTY = frozenset(
+    {
+        "speech.started",
+        "speech.ended",
+        "ai.speech.started",
+        "ai.speech.ended",
+        "transcript.updated",
+    }
+)
+"""Of what users are told, that which comes all the time; everything else they are told at once."""
 
 
 class Ledger:
@@ -45,7 +56,7 @@ class Ledger:
         changed = record != self._record or self._kept is None
         self._record = record
         self._entries += entries
-        if changed:
+        if changed or any(each.sequence is not None and each.name not in _CHATTY for each in entries):
             self._hurry.set()
         if changed or entries:
             self._news.set()
@@ -83,14 +94,14 @@ class Ledger:
         waiting, self._waiting = self._waiting, []
         record = self._record
         if entries or record != self._kept:
-            await self._save(record, entries)
+            await self._save(record, entries, urgent=bool(waiting))
         for action in waiting:
             action()
 
-    async def _save(self, record: CallRecord, entries: list[EventRecord]) -> None:
+    async def _save(self, record: CallRecord, entries: list[EventRecord], *, urgent: bool) -> None:
         self._revision += 1
         try:
-            await self._keeper.save(replace(record, revision=self._revision), entries)
+            await self._keeper.save(replace(record, revision=self._revision), entries, urgent=urgent)
         except Exception:
             # A call that cannot be kept is still a call: somebody is on the phone.
             log.exception("a call was not kept", call_id=record.call_id)

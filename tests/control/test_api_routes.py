@@ -39,6 +39,7 @@ class Kitchen:
 
     def __init__(self, served: Callable[[], Served] | None = None) -> None:
         self.cooked = 0
+        self.full = False
         self.started = asyncio.Event()
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -77,7 +78,7 @@ class Kitchen:
 
     async def claim_and_cook(self, asked: Asked[Any, Any]) -> Answer:
         """As a dial does it."""
-        if asked.body.dish == "nothing":
+        if self.full:
             raise Problem(429, "concurrent_call_limit", "the kitchen is full")
         assert self._served is not None
         assert asked.idempotency_key is not None
@@ -344,7 +345,7 @@ def test_a_refusal_after_the_claim_is_the_answer_for_good(real: RunAsync, tmp_pa
     asking(real, tmp_path, scenario)
 
 
-def test_what_is_refused_before_the_claim_leaves_the_first_requests_key_alone(
+def test_who_repeats_a_request_in_a_full_house_is_told_of_the_first_one(
     real: RunAsync, tmp_path: Path
 ) -> None:
     """A dial that still runs, and its repetition, which finds the house full."""
@@ -353,14 +354,19 @@ def test_what_is_refused_before_the_claim_leaves_the_first_requests_key_alone(
         kitchen.go_on.clear()
         first = asyncio.create_task(house.user.ask("POST", "/banquets", json=SOUP, headers=KEY))
         await kitchen.started.wait()
-        second = await house.user.ask("POST", "/banquets", json={"dish": "nothing"}, headers=KEY)
-        assert refused(second) == (429, "concurrent_call_limit")
-        third = await house.user.ask("POST", "/banquets", json=SOUP, headers=KEY)
-        assert refused(third) == (409, "idempotency_in_progress")
+        kitchen.full = True
+        second = await house.user.ask("POST", "/banquets", json=SOUP, headers=KEY)
+        assert refused(second) == (409, "idempotency_in_progress")
         kitchen.go_on.set()
         assert (await first).status == 201
         again = await house.user.ask("POST", "/banquets", json=SOUP, headers=KEY)
         assert (again.status, kitchen.cooked) == (201, 1)
+        other = await house.user.ask("POST", "/banquets", json=SOUP, headers={"Idempotency-Key": "order-2"})
+        assert refused(other) == (429, "concurrent_call_limit")
+        kitchen.full = False
+        assert (
+            await house.user.ask("POST", "/banquets", json=SOUP, headers={"Idempotency-Key": "order-2"})
+        ).status == 201
 
     asking(real, tmp_path, scenario)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from control.call_record import CallRecord
-from control.service.keeper import PATIENCE, REPAIR_PAUSE, Keeper
+from control.service.keeper import PATIENCE, REPAIR_PAUSE, STALLED, Keeper
 from telephony.causes import Direction
 from tests.conftest import RunAsync
 from tests.control.service_scene import BEGUN, Scene
@@ -30,7 +30,9 @@ def test_a_store_that_answers_gets_everything(virtual: RunAsync) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["away", "late"])
-def test_a_store_in_trouble_costs_nobody_more_than_its_patience(virtual: RunAsync, trouble: str) -> None:
+def test_a_store_in_trouble_costs_what_waits_no_more_than_its_patience(
+    virtual: RunAsync, trouble: str
+) -> None:
     async def scenario() -> None:
         scene = Scene()
         scene.shelf.away = trouble == "away"
@@ -38,12 +40,41 @@ def test_a_store_in_trouble_costs_nobody_more_than_its_patience(virtual: RunAsyn
         began = scene.world.now()
         await scene.keeper.save(RECORD, ())
         assert scene.world.now() - began <= PATIENCE
-        assert scene.keeper.is_failing()
         assert [record for record, _ in scene.notebook.entries] == [RECORD]
+        await asyncio.sleep(STALLED)
+        assert scene.keeper.is_failing()
         # From now on nobody waits at all.
         began = scene.world.now()
         await scene.keeper.save(replace(RECORD, revision=2), ())
         assert scene.world.now() == began
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_store_that_is_only_busy_is_not_failing(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.tasks.spawn(scene.keeper.repair(), "repair")
+        scene.shelf.delay = 1.0
+        await scene.keeper.save(RECORD, ())
+        await scene.keeper.save(replace(RECORD, revision=2), (), urgent=False)
+        assert len(scene.notebook.entries) <= 1  # what nobody waited for has gone to the store alone
+        await asyncio.sleep(10)
+        assert not scene.keeper.is_failing()
+        assert scene.shelf.records["call_1"].revision == 2
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_what_nobody_waits_for_is_not_lost_in_a_store_that_stalls(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.delay = 600.0
+        await scene.keeper.save(RECORD, (), urgent=False)
+        assert scene.keeper.is_failing()
+        assert [record for record, _ in scene.notebook.entries] == [RECORD]
         await scene.close()
 
     virtual(scenario())
@@ -96,6 +127,31 @@ def test_what_an_earlier_process_journalled_is_told_before_new_calls_are_taken(v
         await asyncio.sleep(1)
         assert not keeper.is_failing()
         assert "call_1" in scene.shelf.records
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_save_that_can_never_be_kept_holds_up_no_other(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.away = True
+        for number in range(3):
+            await scene.keeper.save(replace(RECORD, call_id=f"call_{number}"), ())
+        scene.shelf.away = False
+        kept, save = [], scene.shelf.save_call
+
+        async def choosy(record: CallRecord, events: object = ()) -> bool:
+            if record.call_id == "call_1":
+                raise ZeroDivisionError
+            kept.append(record.call_id)
+            return await save(record)
+
+        scene.shelf.save_call = choosy  # type: ignore[method-assign]  # the database has a fault
+        scene.tasks.spawn(scene.keeper.repair(), "repair")
+        await asyncio.sleep(5)
+        assert kept == ["call_0", "call_2"]
+        assert not scene.keeper.is_failing()
         await scene.close()
 
     virtual(scenario())

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,12 @@ from control.stores.store import Store
 from gateway.call_house import database_of, node_of
 from gateway.links import connect
 from gateway.settings import Settings
-from telephony.caller import AwaitAgent, Caller, Edge, HangUp, Wait
+from telephony.caller import AwaitAgent, Caller, Edge, HangUp, Press, Wait
 from telephony.causes import CallStatus, Direction, EndedReason
 from telephony.simulated_switch import FarEnd
 from telephony.simulation import SimulatedCall
 from tests.conftest import RunAsync
+from tests.receiver import Receiver
 from tests.whole_house import OTHER, OURS, THEIRS, whole_house
 
 pytestmark = pytest.mark.sockets
@@ -151,3 +153,34 @@ def test_calls_are_kept_beside_the_data_unless_told_otherwise(tmp_path: Path) ->
     assert database_of(Settings(data_dir=tmp_path)).endswith(f"{tmp_path}/offhook.db")
     elsewhere = Settings(data_dir=tmp_path, database_url="postgresql://db/offhook")  # type: ignore[arg-type]  # parsed
     assert database_of(elsewhere) == "postgresql://db/offhook"
+
+
+def test_the_digits_of_a_sensitive_gather_are_in_its_webhook_and_nowhere_else(
+    real: RunAsync, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        typist = FarEnd(script=(HEARD, Wait(1.5), Press("86420975#"), Wait(30)))
+        allowed: dict[str, Any] = {"egress_allow": "127.0.0.1", "egress_allow_http": True, "trace": True}
+        async with (
+            Receiver.running() as receiver,
+            whole_house("telnyx", tmp_path, far_end=typist, **allowed) as house,
+        ):
+            call_id = (await house.dial(webhook_url=f"{receiver.url}/hook")).json["call_id"]
+            await house.happened(call_id, "ai.speech.ended")
+            said = await house.ask(call_id, "gather", prompt="Card?", sensitive=True, mode="carrier")
+            assert said.status == 202, said
+            await house.happened(call_id, "call.gather.completed")
+            assert (await house.ask(call_id, "end", after="now")).status == 200
+            await house.ended(call_id)
+            while not any(b"86420975" in each.body for each in receiver.received):
+                await receiver.heard(len(receiver.received) + 1)
+            (told,) = [each.json for each in receiver.received if b"86420975" in each.body]
+            assert (told["event"], told["data"]["input"]) == ("call.gather.completed", "86420975")
+            for path in (f"/v1/calls/{call_id}/events", "/v1/events", f"/v1/calls/{call_id}/gather"):
+                assert "86420975" not in str((await house.api("GET", path)).json)
+            await house.until(house.gateway.house.store.deliveries.pending, lambda owed: not owed)
+        for file in (tmp_path / "data").rglob("*"):
+            if file.is_file() and file.suffix not in (".db-wal", ".db-shm"):
+                assert b"86420975" not in file.read_bytes(), file
+
+    real(scenario())
