@@ -4,12 +4,13 @@ Opened once per process, before the listener and closed after it: webhooks and u
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import structlog
 
@@ -40,6 +41,8 @@ log = structlog.get_logger()
 
 # After the last call is over, for what it wrote to be kept; then the journal has it.
 _PARTING = 5.0
+# After a fault of ours, before what must not stop is begun again.
+_AGAIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +143,26 @@ async def call_house(
                 max_calls=settings.max_calls,
             )
         )
-        tasks.spawn(keeper.repair(), "store repair")
+        tasks.spawn(_keep_running(keeper.repair), "store repair")
         reconciliation = Reconciliation(service, store, keeper, accounts, world, describe=describe)
         await reconciliation.recover(node)
-        tasks.spawn(reconciliation.run(PERIOD), "reconciliation")
+        tasks.spawn(_keep_running(lambda: reconciliation.run(PERIOD)), "reconciliation")
         house = CallHouse(store, accounts, service, calls, room, tokens, news, hears_of_events, tasks)
         try:
             yield house
         finally:
             await house.drain(settings.drain_s)
             await _part(service)
+
+
+async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do it for as long as there are calls; a fault of ours in it is told, and it begins again."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("stopped by a fault of ours, and begun again")
+        await asyncio.sleep(_AGAIN)
 
 
 async def _part(service: CallService) -> None:

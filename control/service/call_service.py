@@ -104,6 +104,10 @@ class CallService:
         """The calls that have not said their last word."""
         return [call for call in self._calls if not call.over]
 
+    def has(self, call_id: str) -> bool:
+        """Whether the call is one of this process."""
+        return self._calls.get(call_id) is not None
+
     def watch_ends(self, left_over: Callable[[HungUp], bool]) -> None:
         """Have somebody look at the ends of calls that are not here; returns whether it was one of theirs."""
         self._left_over = left_over
@@ -465,11 +469,17 @@ class CallService:
             self._settle()
 
     def _closed(self, call: LiveCall) -> None:
-        deadline = self._world.now() + REMEMBERED
-        self._world.timers.schedule(_Memory(call.call_id), deadline, lambda _: self._forget(call))
+        self._remember(call)
         self._settle()
 
+    def _remember(self, call: LiveCall) -> None:
+        deadline = self._world.now() + REMEMBERED
+        self._world.timers.schedule(_Memory(call.call_id), deadline, lambda _: self._forget(call))
+
     def _forget(self, call: LiveCall) -> None:
+        if call.busy:  # it is still being hung up, by a carrier that does not answer
+            self._remember(call)
+            return
         self._calls.remove(call)
         self.gaps.forget(call.call_id)
         call.stop()

@@ -63,7 +63,7 @@ class Keeper:
             await self._trouble.wait()
             try:
                 await self._store.ping()
-                number = await self._journal.replay(self._save)
+                number = await self._journal.replay(self._replay)
             except StoreUnavailable:
                 await self._world.sleep(REPAIR_PAUSE)
                 continue
@@ -74,6 +74,15 @@ class Keeper:
                 self._failing = False
                 self._trouble.clear()
                 log.info("store answers again")
+
+    async def _replay(self, record: CallRecord, events: Sequence[EventRecord]) -> None:
+        try:
+            await self._save(record, events)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            # Ours: one save that can never be kept must not keep all others, and every new call, waiting.
+            log.exception("a save of the journal is lost", call_id=record.call_id)
 
     async def _in_time(self, record: CallRecord, events: Sequence[EventRecord]) -> bool:
         """Whether the store took it; a save that is late goes on beside, and is no harm when it comes twice."""

@@ -42,7 +42,7 @@ from control.inputs import Asked, CallInput, ToolFinished, ToolStatus
 from control.media_orders import EndMedia, MediaEnded, Report, StreamDown, StreamUp
 from control.ownership import Ownership
 from control.records import MediaSummary
-from control.requests import Accepted, Answer, CallRequest, EndCall
+from control.requests import Accepted, Answer, CallRequest, EndCall, Refused
 from control.service.chronicle import Chronicle
 from control.service.commander import Commander
 from control.service.ledger import Ledger
@@ -55,6 +55,12 @@ from telephony.client_errors import Verdict
 from telephony.commands import CallCommand, Dial, Hangup
 
 log = structlog.get_logger()
+
+
+# Longer than any command is tried: an answer that has not come by then will not.
+ANSWER_PATIENCE = 45.0
+
+_NO_ANSWER = Refused(status=502, code="carrier_unavailable", detail="The carrier has not answered in time")
 
 
 class LiveCall:
@@ -130,6 +136,11 @@ class LiveCall:
         return record.live and record.carrier_call_id is None and self.dial_outcome.done()
 
     @property
+    def busy(self) -> bool:
+        """Whether its carrier is still being asked for something."""
+        return self._commander.busy
+
+    @property
     def gather(self) -> GatherView | None:
         return self._call.gather
 
@@ -164,7 +175,11 @@ class LiveCall:
         self._tickets[ticket] = answer
         try:
             self.tell(Asked(ticket, request))
-            return await answer
+            async with asyncio.timeout(ANSWER_PATIENCE):
+                return await answer
+        except TimeoutError:
+            log.error("a request was not answered", call_id=self.call_id, kind=type(request).__name__)
+            return _NO_ANSWER
         finally:
             self._tickets.pop(ticket, None)
 

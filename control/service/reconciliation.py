@@ -57,6 +57,8 @@ class Reconciliation:
         self._world = world
         self._describe = describe
         self._released: dict[str, CallRecord] = {}
+        self._unsettled: str | None = None
+        """The node whose calls are still to be settled: the store did not answer."""
         self._questions = asyncio.Semaphore(_AT_A_TIME)
         service.watch_ends(self.released_ended)
 
@@ -67,9 +69,13 @@ class Reconciliation:
         try:
             left = await self._store.live_calls(node)
         except StoreUnavailable as fault:
-            log.error("calls of an earlier process are not settled", error=str(fault))
+            log.error("calls of an earlier process are not settled yet", error=str(fault))
+            self._unsettled = node
             return
+        self._unsettled = None
         for record in left:
+            if self._service.has(record.call_id):
+                continue
             if released_call.is_released(record):
                 self._released[record.call_id] = record
             else:
@@ -138,6 +144,8 @@ class Reconciliation:
         """Ask, until cancelled."""
         while True:
             await self._world.sleep(period)
+            if self._unsettled is not None:
+                await self.recover(self._unsettled)
             await self.ask()
 
     async def ask(self) -> None:

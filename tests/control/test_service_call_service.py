@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from control.agents import AgentConfig
-from control.dialling import Dialled, DialRequest
+from control.call import Call
+from control.dialling import DialFailed, Dialled, DialRequest
 from control.directory import Unlisted
 from control.effects import Attach, PutDown
 from control.requests import Accepted, After, EndCall, Refused, SendDigits
@@ -200,9 +201,9 @@ def test_a_refused_dial_is_answered_with_why_and_leaves_a_failed_call(
     async def scenario() -> None:
         scene = Scene()
         scene.account.troubles[Dial] = [verdict]
-        refused = await dial(scene)
-        assert isinstance(refused, Refused)
-        assert (refused.status, refused.code) == (status, code)
+        failed = await dial(scene)
+        assert isinstance(failed, DialFailed)
+        assert (failed.refused.status, failed.refused.code) == (status, code)
         (record,) = scene.shelf.records.values()
         assert record.status is CallStatus.FAILED
         await scene.close()
@@ -387,6 +388,41 @@ def test_a_second_signal_waits_for_nothing(virtual: RunAsync) -> None:
         scene.service.drain_within(0.0)
         await asyncio.sleep(20)
         assert ending.done()
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_call_that_cannot_be_hung_up_is_not_forgotten(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        call_id = await talking(scene)
+        scene.account.troubles[Hangup] = [Verdict.UNAVAILABLE] * 20
+        assert await scene.service.ask(TENANT, call_id, EndCall(after=After.NOW)) == Accepted()
+        await asyncio.sleep(REMEMBERED + 60)
+        assert not scene.kept(call_id).live
+        tries = len(scene.account.of(Hangup))
+        assert tries > 10
+        assert scene.service.has(call_id)
+        await asyncio.sleep(200)
+        assert len(scene.account.of(Hangup)) == 21
+        assert not scene.service.has(call_id)
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_request_that_nobody_answers_is_answered_all_the_same(
+    virtual: RunAsync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        call_id = await talking(scene)
+        with monkeypatch.context() as patch:
+            patch.setattr(Call, "handle", lambda *_: [])
+            answer = await scene.service.ask(TENANT, call_id, SendDigits(digits="1"))
+        assert isinstance(answer, Refused)
+        assert answer.code == "carrier_unavailable"
         await scene.close()
 
     virtual(scenario())

@@ -99,3 +99,28 @@ def test_what_an_earlier_process_journalled_is_told_before_new_calls_are_taken(v
         await scene.close()
 
     virtual(scenario())
+
+
+def test_a_save_that_can_never_be_kept_holds_up_no_other(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.away = True
+        for number in range(3):
+            await scene.keeper.save(replace(RECORD, call_id=f"call_{number}"), ())
+        scene.shelf.away = False
+        kept, save = [], scene.shelf.save_call
+
+        async def choosy(record: CallRecord, events: object = ()) -> bool:
+            if record.call_id == "call_1":
+                raise ZeroDivisionError
+            kept.append(record.call_id)
+            return await save(record)
+
+        scene.shelf.save_call = choosy  # type: ignore[method-assign]  # the database has a fault
+        scene.tasks.spawn(scene.keeper.repair(), "repair")
+        await asyncio.sleep(5)
+        assert kept == ["call_0", "call_2"]
+        assert not scene.keeper.is_failing()
+        await scene.close()
+
+    virtual(scenario())

@@ -172,3 +172,28 @@ def test_a_dial_that_nobody_lists_never_was_one(virtual: RunAsync) -> None:
 )
 def test_a_listed_call_is_ours_by_our_token_or_by_numbers_and_time(listed: LiveCall, same: bool) -> None:
     assert is_the_dial(listed, LEFT) is same
+
+
+def test_what_could_not_be_settled_at_the_start_is_settled_later_and_new_calls_are_left_alone(
+    virtual: RunAsync,
+) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = LEFT
+        scene.shelf.away = True
+        reconciliation = asking(scene)
+        await reconciliation.recover("node_1")
+        scene.shelf.away = False
+        new = scene.rings("leg-new")
+        scene.talks(new)
+        scene.answered("leg-new")
+        scene.tasks.spawn(reconciliation.run(30.0), "reconciliation")
+        await asyncio.sleep(0.9)
+        assert scene.shelf.records["call_left"].live
+        await asyncio.sleep(30)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        assert [each.carrier_call_id for each in scene.account.of(Hangup)] == ["leg-left"]
+        assert scene.shelf.records[new].live
+        await scene.close()
+
+    virtual(scenario())
