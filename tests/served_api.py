@@ -18,7 +18,7 @@ from control.api.routes import Reception
 from control.stores.keys import DEFAULT_TENANT, NewKey, Scope
 from control.stores.store import Store
 from gateway.server import serving
-from tests.whole_house import House
+from tests.whole_house import House, whole_house
 
 CONCURRENT_CALLS = 7
 """What every tenant of `served` may have at a time."""
@@ -106,12 +106,14 @@ async def served(
 
 
 @asynccontextmanager
-async def users_of(house: House) -> AsyncIterator[Users]:
-    """Whoever has the first key of a whole house."""
-    settings = house.gateway.settings
-    secret = (settings.data_dir / "first.key").read_text("ascii").strip()
-    async with aiohttp.ClientSession() as session:
-        yield Users(session, house.gateway.port, secret)
+async def whole_api(carrier: str, folder: Path, **options: Any) -> AsyncIterator[tuple[House, Users]]:
+    """The API of a whole house, and whoever has its first key. Calls that are left are ended at once."""
+    async with (
+        whole_house(carrier, folder, **{"drain_s": 0.0, **options}) as house,
+        aiohttp.ClientSession() as session,
+    ):
+        secret = (house.gateway.settings.data_dir / "first.key").read_text("ascii").strip()
+        yield house, Users(session, house.gateway.port, secret)
 
 
 async def made(store: Store, scope: Scope, tenant: str = DEFAULT_TENANT) -> NewKey:

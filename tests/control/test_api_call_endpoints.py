@@ -9,8 +9,8 @@ import pytest
 from control.stores.keys import Scope
 from telephony.simulated_switch import FarEnd, Reaction
 from tests.conftest import RunAsync
-from tests.served_api import Said, Users, made, users_of
-from tests.whole_house import OTHER, OURS, THEIRS, House, whole_house
+from tests.served_api import Said, Users, made, whole_api
+from tests.whole_house import OTHER, OURS, THEIRS, House
 
 pytestmark = pytest.mark.sockets
 
@@ -19,48 +19,12 @@ both = pytest.mark.parametrize("carrier", ["telnyx", "twilio"])
 DIAL = {"to": THEIRS, "from": OURS, "agent_id": "default"}
 
 # The call object as the contract lists it.
-SUMMARY = set(
-    [
-        "call_id",
-        "agent_id",
-        "agent_version",
-        "direction",
-        "carrier",
-        "carrier_call_id",
-        "from_number",
-        "to_number",
-        "status",
-        "disposition",
-        "ended_reason",
-        "hangup_cause",
-        "duration_seconds",
-        "minutes_used",
-        "rate_per_minute",
-        "currency",
-        "call_cost",
-        "llm_cost",
-        "llm_discount",
-        "recording_cost",
-        "transfer_cost",
-        "total_cost",
-        "has_recording",
-        "recording_enabled",
-        "turn_count",
-        "barge_in_count",
-        "tool_call_count",
-        "tools_called",
-        "transferred_to",
-        "transfer_duration_seconds",
-        "metadata",
-        "extracted_data",
-        "notes",
-        "ws_unavailable",
-        "drain_forced",
-        "started_at",
-        "answered_at",
-        "ended_at",
-    ]
-)
+_NAMES = """call_id agent_id agent_version direction carrier carrier_call_id from_number to_number status disposition
+    ended_reason hangup_cause duration_seconds minutes_used rate_per_minute currency call_cost llm_cost llm_discount
+    recording_cost transfer_cost total_cost has_recording recording_enabled turn_count barge_in_count tool_call_count
+    tools_called transferred_to transfer_duration_seconds metadata extracted_data notes ws_unavailable drain_forced
+    started_at answered_at ended_at"""
+SUMMARY = set(_NAMES.split())
 WHOLE = SUMMARY | {"transcript", "latency_data"}
 
 
@@ -84,7 +48,7 @@ def refused(said: Said) -> tuple[int, str]:
 @both
 def test_a_call_is_dialled_and_ended(real: RunAsync, tmp_path: Path, carrier: str) -> None:
     async def scenario() -> None:
-        async with whole_house(carrier, tmp_path) as house, users_of(house) as users:
+        async with whole_api(carrier, tmp_path) as (house, users):
             said = await users.ask("POST", "/v1/calls", json={**DIAL, "metadata": {"order": 7}})
             call = said.json
             assert said.status == 201
@@ -104,35 +68,34 @@ def test_a_call_is_dialled_and_ended(real: RunAsync, tmp_path: Path, carrier: st
     real(scenario())
 
 
-@pytest.mark.parametrize(
-    ("body", "problem", "pointer"),
-    [
-        ({}, "invalid_body", "/to"),
-        ({**DIAL, "to": "0177 123"}, "invalid_body", "/to"),
-        ({**DIAL, "from": "sip:me@here"}, "invalid_body", "/from"),
-        ({**DIAL, "agent_id": None}, "invalid_body", ""),
-        ({**DIAL, "agent": {}}, "invalid_body", ""),
-        ({**DIAL, "ring_timeout_seconds": 4}, "invalid_body", "/ring_timeout_seconds"),
-        ({**DIAL, "machine_detection": "maybe"}, "invalid_body", "/machine_detection"),
-        ({**DIAL, "custom_headers": {"From": "x"}}, "invalid_body", "/custom_headers/From/[key]"),
-        ({**DIAL, "custom_headers": {"X-A": "a\r\nb"}}, "invalid_body", "/custom_headers/X-A"),
-        ({**DIAL, "webhook_url": "ftp://x"}, "invalid_body", "/webhook_url"),
-        ({**DIAL, "whisper": True}, "invalid_body", "/whisper"),
-        ({**DIAL, "agent_id": "nobody"}, "agent_not_found", None),
-        ({"to": THEIRS, "agent_id": "default"}, "from_number_missing", None),
-        ({**DIAL, "carrier": "twilio"}, "carrier_not_configured", None),
-    ],
-)
-def test_what_cannot_be_dialled_is_refused_before_anybody_rings(
-    real: RunAsync, tmp_path: Path, body: dict[str, Any], problem: str, pointer: str | None
-) -> None:
+NO_DIALS: list[tuple[dict[str, Any], str, str | None]] = [
+    ({}, "invalid_body", "/to"),
+    ({**DIAL, "to": "0177 123"}, "invalid_body", "/to"),
+    ({**DIAL, "from": "sip:me@here"}, "invalid_body", "/from"),
+    ({**DIAL, "agent_id": None}, "invalid_body", ""),
+    ({**DIAL, "agent": {}}, "invalid_body", ""),
+    ({**DIAL, "ring_timeout_seconds": 4}, "invalid_body", "/ring_timeout_seconds"),
+    ({**DIAL, "machine_detection": "maybe"}, "invalid_body", "/machine_detection"),
+    ({**DIAL, "custom_headers": {"From": "x"}}, "invalid_body", "/custom_headers/From/[key]"),
+    ({**DIAL, "custom_headers": {"X-A": "a\r\nb"}}, "invalid_body", "/custom_headers/X-A"),
+    ({**DIAL, "webhook_url": "ftp://x"}, "invalid_body", "/webhook_url"),
+    ({**DIAL, "whisper": True}, "invalid_body", "/whisper"),
+    ({**DIAL, "agent_id": "nobody"}, "agent_not_found", None),
+    ({"to": THEIRS, "agent_id": "default"}, "from_number_missing", None),
+    ({**DIAL, "carrier": "twilio"}, "carrier_not_configured", None),
+]
+
+
+def test_what_cannot_be_dialled_is_refused_before_anybody_rings(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_house("telnyx", tmp_path) as house, users_of(house) as users:
-            said = await users.ask("POST", "/v1/calls", json=body)
-            assert refused(said) == (422, problem)
-            if pointer is not None:
-                assert pointer in [fault["pointer"] for fault in said.json["errors"]]
+        async with whole_api("telnyx", tmp_path) as (house, users):
+            for body, problem, pointer in NO_DIALS:
+                said = await users.ask("POST", "/v1/calls", json=body)
+                assert refused(said) == (422, problem), body
+                if pointer is not None:
+                    assert pointer in [fault["pointer"] for fault in said.json["errors"]], body
             assert house.legs_to(THEIRS) == 0
+            assert await house.calls() == []
 
     real(scenario())
 
@@ -140,7 +103,7 @@ def test_what_cannot_be_dialled_is_refused_before_anybody_rings(
 @both
 def test_one_key_dials_once_however_often_it_is_sent(real: RunAsync, tmp_path: Path, carrier: str) -> None:
     async def scenario() -> None:
-        async with whole_house(carrier, tmp_path) as house, users_of(house) as users:
+        async with whole_api(carrier, tmp_path) as (house, users):
             key = {"Idempotency-Key": "order-7"}
             said = await asyncio.gather(
                 *(users.ask("POST", "/v1/calls", json=DIAL, headers=key) for _ in range(5))
@@ -156,7 +119,7 @@ def test_one_key_dials_once_however_often_it_is_sent(real: RunAsync, tmp_path: P
 
 def test_a_repetition_in_a_full_house_is_told_of_the_call_it_made(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_house("telnyx", tmp_path, max_calls=1) as house, users_of(house) as users:
+        async with whole_api("telnyx", tmp_path, max_calls=1) as (_, users):
             key = {"Idempotency-Key": "order-7"}
             first = await users.ask("POST", "/v1/calls", json=DIAL, headers=key)
             again = await users.ask("POST", "/v1/calls", json=DIAL, headers=key)
@@ -169,7 +132,7 @@ def test_a_repetition_in_a_full_house_is_told_of_the_call_it_made(real: RunAsync
 
 def test_while_the_gateway_drains_nothing_is_dialled(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_house("telnyx", tmp_path) as house, users_of(house) as users:
+        async with whole_api("telnyx", tmp_path) as (_, users):
             assert (await users.ask("POST", "/v1/admin/drain")).json == {"draining": True}
             said = await users.ask("POST", "/v1/calls", json=DIAL)
             assert refused(said) == (503, "draining")
@@ -182,7 +145,7 @@ def test_while_the_gateway_drains_nothing_is_dialled(real: RunAsync, tmp_path: P
 
 def test_text_that_cannot_be_kept_is_refused_and_harms_nobody(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_house("telnyx", tmp_path) as house, users_of(house) as users:
+        async with whole_api("telnyx", tmp_path) as (house, users):
             for bad in ("\ud800", "\0"):
                 said = await users.ask("POST", "/v1/calls", json={**DIAL, "metadata": {"note": bad}})
                 assert refused(said) == (400, "invalid_json")
@@ -194,7 +157,7 @@ def test_text_that_cannot_be_kept_is_refused_and_harms_nobody(real: RunAsync, tm
 
 def test_lists_are_filtered_and_go_on_where_they_ended(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_house("telnyx", tmp_path) as house, users_of(house) as users:
+        async with whole_api("telnyx", tmp_path) as (house, users):
             house.answers(OTHER, FarEnd(reaction=Reaction.BUSY))
             first, second = await dialled(users), await dialled(users, to=OTHER)
             await house.ended(second)
@@ -223,7 +186,7 @@ def test_lists_are_filtered_and_go_on_where_they_ended(real: RunAsync, tmp_path:
 
 def test_a_calls_status_is_cheap_and_current(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_house("telnyx", tmp_path) as house, users_of(house) as users:
+        async with whole_api("telnyx", tmp_path) as (house, users):
             call_id = await dialled(users)
             await house.happened(call_id, "call.started")
             said = (await users.ask("GET", f"/v1/calls/{call_id}/status")).json
@@ -238,7 +201,7 @@ def test_a_calls_status_is_cheap_and_current(real: RunAsync, tmp_path: Path) -> 
 
 def test_a_transcript_is_read_by_people_players_and_programs(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_house("telnyx", tmp_path) as house, users_of(house) as users:
+        async with whole_api("telnyx", tmp_path) as (house, users):
             house.ring()
             call_id = await house.the_call()
             await house.happened(call_id, "transcript.updated")
@@ -259,7 +222,7 @@ def test_a_transcript_is_read_by_people_players_and_programs(real: RunAsync, tmp
 
 def test_notes_are_kept_beside_what_the_call_does(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_house("telnyx", tmp_path) as house, users_of(house) as users:
+        async with whole_api("telnyx", tmp_path) as (house, users):
             call_id = await dialled(users)
             await house.happened(call_id, "call.started")
             said = await users.ask("PUT", f"/v1/calls/{call_id}/notes", json={"notes": "call back"})
@@ -274,7 +237,7 @@ def test_notes_are_kept_beside_what_the_call_does(real: RunAsync, tmp_path: Path
 
 def test_an_ended_call_is_erased_at_once_and_for_good(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_house("telnyx", tmp_path) as house, users_of(house) as users:
+        async with whole_api("telnyx", tmp_path) as (house, users):
             call_id = await dialled(users)
             path = f"/v1/calls/{call_id}"
             assert refused(await users.ask("DELETE", path)) == (409, "call_live")
@@ -288,31 +251,28 @@ def test_an_ended_call_is_erased_at_once_and_for_good(real: RunAsync, tmp_path: 
     real(scenario())
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("GET", "", None),
-        ("GET", "/status", None),
-        ("GET", "/transcript", None),
-        ("GET", "/transfer", None),
-        ("GET", "/gather", None),
-        ("PUT", "/notes", {"notes": "x"}),
-        ("DELETE", "", None),
-        ("POST", "/end", {}),
-        ("POST", "/say", {"text": "x"}),
-    ],
-)
-def test_another_tenants_call_is_not_there(
-    real: RunAsync, tmp_path: Path, method: str, path: str, body: dict[str, Any] | None
-) -> None:
+ABOUT_A_CALL: list[tuple[str, str, dict[str, Any] | None]] = [
+    ("GET", "", None),
+    ("GET", "/status", None),
+    ("GET", "/transcript", None),
+    ("GET", "/transfer", None),
+    ("GET", "/gather", None),
+    ("PUT", "/notes", {"notes": "x"}),
+    ("DELETE", "", None),
+    ("POST", "/end", {}),
+    ("POST", "/say", {"text": "x"}),
+]
+
+
+def test_another_tenants_call_is_not_there(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_house("telnyx", tmp_path) as house, users_of(house) as users:
+        async with whole_api("telnyx", tmp_path) as (house, users):
             call_id = await dialled(users)
             stranger = users.with_key((await made(house.gateway.house.store, Scope.FULL, "other")).secret)
-            said = await stranger.ask(
-                method, f"/v1/calls/{call_id}{path}", **({"json": body} if body else {})
-            )
-            assert refused(said) == (404, "not_found")
+            for method, path, body in ABOUT_A_CALL:
+                options = {"json": body} if body else {}
+                said = await stranger.ask(method, f"/v1/calls/{call_id}{path}", **options)
+                assert refused(said) == (404, "not_found"), (method, path)
             assert (await stranger.ask("GET", "/v1/calls")).json["data"] == []
 
     real(scenario())
