@@ -1,4 +1,4 @@
-"""The demo's second call, whole, over real sockets: on both carriers at the same time, for it lasts as long as it does."""
+"""The demo's second call, whole, over real sockets: on both carriers at the same time, for it takes a while."""
 
 import asyncio
 from pathlib import Path
