@@ -4,8 +4,10 @@ The revisions are in `migrations/versions`, run by Alembic in one transaction: a
 the tables as they were. Two that start together wait for one another, and the second finds nothing to do.
 """
 
+import asyncio
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -16,6 +18,9 @@ from control.stores.database import Database
 from control.stores.errors import SchemaOutdated
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+
+# Alembic has one set of operations per process, whichever database it works on: one migration at a time on each loop.
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 # Any number that nobody else locks in the same database.
 _LOCK = 0x0FF0_0FF0
@@ -28,7 +33,8 @@ async def upgrade(database: Database) -> list[str]:
         SchemaOutdated: the database is of a later release, which this one does not know.
         StoreUnavailable: it cannot be reached, or another process holds it for too long.
     """
-    async with database.write() as connection:
+    turn = _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    async with turn, database.write() as connection:
         if database.postgresql:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         return await connection.run_sync(_upgrade)

@@ -48,7 +48,9 @@ _COLOURS = {
 def demo(
     caller: Annotated[
         list[Path] | None,
-        typer.Option(help="A recording the caller says instead; may be given several times."),
+        typer.Option(
+            help="A recording the caller says instead, in the first call alone; may be given several times."
+        ),
     ] = None,
     carrier: Annotated[str, typer.Option(help="twilio, telnyx or signalwire.")] = "twilio",
     data_dir: Annotated[Path, typer.Option(help="Where the record and the recording go.")] = Path(
@@ -78,7 +80,7 @@ def demo(
     _tell(record, outcome, data_dir)
     if outcome.ended_by is not EndedBy.CALLER:
         fail(f"the call did not end as it should: {outcome.ended_by.value} {outcome.refusal}")
-    if carrier in CONTROLLABLE:
+    if carrier in CONTROLLABLE and not caller:
         _callback(carrier, data_dir / "callback")
 
 
