@@ -192,6 +192,8 @@ class CarrierLeg:
             self._record = action in (RecordingAction.START, RecordingAction.RESUME)
             return
         recorder = self.recorder
+        if recorder is not None:
+            self._record_said()  # what was said before belongs before
         match action:
             case RecordingAction.START if recorder is None:
                 self._begin_recording(now)

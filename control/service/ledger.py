@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 # Seconds for which an entry nobody waits for may wait for the next: a save costs some milliseconds of the processor
 # that all calls share, and a conversation has several entries in each turn.
-LINGER = 2.0
+LINGER = 0.3
 _CHATTY = frozenset(
     {
         "speech.started",

@@ -17,7 +17,7 @@ from telephony.twilio import webhooks as twilio
 from tests.control.call_scene import CALLER, US, Scene
 
 IN, OUT = Direction.INBOUND, Direction.OUTBOUND
-Row = tuple[str, str, str | None]
+Row = tuple[str, str | None, str | None]
 
 
 def events_of(said: Sequence[CallEvent | Unrecognised]) -> list[CallEvent]:

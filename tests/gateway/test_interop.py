@@ -144,13 +144,13 @@ def test_a_socket_without_authority_is_refused_before_the_upgrade(real: RunAsync
     real(scenario())
 
 
-def test_a_minted_token_opens_one_socket(real: RunAsync, tmp_path: Path) -> None:
+def test_a_token_of_a_call_that_is_not_there_opens_no_socket(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
         given = settings(tmp_path, 1, drain_s=0.0).model_copy(update={"media_auth": SecretStr("tokens")})
         async with running(given) as gateway:
             token = gateway.tokens.mint("call_x", 1, asyncio.get_running_loop().time())
-            async with websockets.connect(gateway.media_url("twilio", token)):
-                with pytest.raises(websockets.InvalidStatus):
-                    await websockets.connect(gateway.media_url("twilio", token))
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                await websockets.connect(gateway.media_url("twilio", token))
+            assert refused.value.response.status_code == 404
 
     real(scenario())

@@ -1,0 +1,18 @@
+"""`offhook openapi`: a document that is valid, and the same as the gateway serves."""
+
+import json
+
+from openapi_spec_validator import validate
+from typer.testing import CliRunner
+
+from gateway.__main__ import app
+
+
+def test_it_prints_a_valid_document_of_openapi_3_1() -> None:
+    result = CliRunner().invoke(app, ["openapi"])
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert document["openapi"] == "3.1.0"
+    validate(document)
+    assert {"/v1/calls", "/v1/calls/{call_id}/transfer", "/v1/events", "/v1/keys"} <= set(document["paths"])
+    assert "call.ended" in document["webhooks"]
