@@ -1,7 +1,8 @@
 """Writes the parts of the documentation that the code knows better: `python docs/render.py`.
 
-`docs/states.md` is written whole, from the tables the machines run on; in `docs/settings.md` and `docs/agents.md` what
-stands between the markers, from `gateway.settings.Settings` and `control.agents.AgentConfig`. `tests/test_docs.py`
+`docs/states.md` is written whole, from the tables the machines run on; in `docs/settings.md`, `docs/agents.md` and
+`docs/api-errors.md` what stands between the markers, from `gateway.settings.Settings`, `control.agents.AgentConfig`
+and `control.api.problem_codes`. `tests/test_docs.py`
 fails when the committed files say something else.
 """
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from control.agents import AgentConfig
+from control.api.problem_codes import PROBLEM_CODES
 from gateway.settings import CONFIG, PREFIX, Settings
 from media import turns
 from media.audio import PCMU_8K, Encoding
@@ -443,9 +445,20 @@ def _is_list(field: FieldInfo) -> bool:
     return get_origin(field.annotation) is tuple
 
 
+# docs/api-errors.md
+
+
+def _problem_codes() -> str:
+    ordered = sorted(PROBLEM_CODES.items(), key=lambda line: (line[1].status, line[0]))
+    return table(
+        ["code", "status", "what it means"],
+        ([code(name), str(each.status), _escaped(each.meaning)] for name, each in ordered),
+    )
+
+
 def pages() -> dict[Path, str]:
     """Every page this module writes, as it should be."""
-    parts = {"settings.md": _settings, "agents.md": _agent_fields}
+    parts = {"settings.md": _settings, "agents.md": _agent_fields, "api-errors.md": _problem_codes}
     return {
         DOCS / "states.md": states(),
         **{

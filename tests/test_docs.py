@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.core import TyperGroup, TyperOption
 
+from control.api.problem_codes import PROBLEM_CODES
 from control.bridge import Bridge
 from control.media_deadline import Deadline
 from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outputs
@@ -132,6 +133,29 @@ def test_every_link_leads_somewhere(name: str) -> None:
 def test_decisions_are_numbered_without_gaps() -> None:
     numbers = [int(path.name[:4]) for path in sorted((DOCS / "adr").glob("*.md"))]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+# Problems
+
+
+def problems_of(package: str) -> Iterator[tuple[str, int]]:
+    """Every code and status that are written out together, where a problem or a refusal is made."""
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                if node.func.id not in ("Problem", "Refused"):
+                    continue
+                named = {each.arg: each.value for each in node.keywords}
+                status, code = (*node.args[:2], named.get("status"), named.get("code"))[:2]
+                if isinstance(status, ast.Constant) and isinstance(code, ast.Constant):
+                    yield str(code.value), int(str(status.value))
+
+
+@pytest.mark.parametrize("package", ["control", "gateway"])
+def test_every_problem_is_on_the_list_with_its_status(package: str) -> None:
+    found = set(problems_of(package))
+    assert len(found) > 5
+    assert {(code, status) for code, status in found if PROBLEM_CODES[code].status != status} == set()
 
 
 # Diagrams

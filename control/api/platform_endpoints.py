@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from control.api.endpoint import Access, Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
 from control.api.gate import Gate
-from control.api.ports import CallControl, HealthChecks
+from control.api.ports import CallControl, Health, HealthChecks
 from control.api.problem import Problem
 from control.api.shapes import (
     Account,
@@ -125,8 +125,11 @@ class PlatformEndpoints:
         )
 
     async def health(self, _: Asked[NoQuery, NoBody]) -> Answer:
-        async with asyncio.timeout(_PATIENCE):
-            found = await self._health()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                found = await self._health()
+        except TimeoutError:
+            found = {"checks": Health(ok=False, detail=f"not all have answered within {_PATIENCE:.0f} s")}
         shapes = {
             name: HealthShape(
                 ok=each.ok,

@@ -21,29 +21,29 @@ ASSETS = Path(control.api.pages.__file__).parent / "assets"
 DOCUMENT = {"openapi": "3.1.0", "info": {"title": "Größe", "version": "1"}, "paths": {}}
 
 
-def got(real: RunAsync, *paths: str) -> list[Said]:
+def got(each_loop: RunAsync, *paths: str) -> list[Said]:
     async def main() -> list[Said]:
         app = web.Application(middlewares=[problems])
         Pages(DOCUMENT).add_to(app)
         async with serving(app, "127.0.0.1", 0) as port, aiohttp.ClientSession() as session:
             return [await Users(session, port).ask("GET", path) for path in paths]
 
-    return real(main())
+    return each_loop(main())
 
 
-def test_the_document_is_served_as_it_is(real: RunAsync) -> None:
-    (said,) = got(real, "/openapi.json")
+def test_the_document_is_served_as_it_is(each_loop: RunAsync) -> None:
+    (said,) = got(each_loop, "/openapi.json")
     assert (said.status, said.json) == (200, DOCUMENT)
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
-def test_a_page_asks_nobody_but_us(real: RunAsync, page: str) -> None:
-    (said,) = got(real, page)
+def test_a_page_asks_nobody_but_us(each_loop: RunAsync, page: str) -> None:
+    (said,) = got(each_loop, page)
     assert said.headers["Content-Type"].startswith("text/html")
     named = re.findall(r'(?:src|href)="([^"]+)"', said.body.decode())
     assert named
     assert all(name.startswith("/docs/assets/") for name in named)
-    assert [each.status for each in got(real, *named)] == [200] * len(named)
+    assert [each.status for each in got(each_loop, *named)] == [200] * len(named)
     policy = dict(part.split(" ", 1) for part in said.headers["Content-Security-Policy"].split("; "))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == "'self'"
@@ -58,16 +58,16 @@ def test_a_page_asks_nobody_but_us(real: RunAsync, page: str) -> None:
         ("redoc.standalone.js", "text/javascript"),
     ],
 )
-def test_an_asset_is_what_it_is_said_to_be(real: RunAsync, name: str, kind: str) -> None:
-    (said,) = got(real, f"/docs/assets/{name}")
+def test_an_asset_is_what_it_is_said_to_be(each_loop: RunAsync, name: str, kind: str) -> None:
+    (said,) = got(each_loop, f"/docs/assets/{name}")
     assert said.headers["Content-Type"].split(";")[0] == kind
     assert said.headers["X-Content-Type-Options"] == "nosniff"
     assert said.body == (ASSETS / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "SHA256SUMS", "..%2fpages.py", "LICENSE.redoc"])
-def test_nothing_else_is_served(real: RunAsync, name: str) -> None:
-    (said,) = got(real, f"/docs/assets/{name}")
+def test_nothing_else_is_served(each_loop: RunAsync, name: str) -> None:
+    (said,) = got(each_loop, f"/docs/assets/{name}")
     assert (said.status, said.code) == (404, "not_found")
 
 
