@@ -4,6 +4,7 @@ import typer
 
 from gateway.commands.agent import agent
 from gateway.commands.call import call
+from gateway.commands.carrier import carrier
 from gateway.commands.check import check
 from gateway.commands.demo import demo
 from gateway.commands.load import load
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(demo)
 app.command()(agent)
+app.command()(carrier)
 app.command()(call)
 app.command()(load)
 app.command()(replay)

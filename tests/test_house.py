@@ -29,6 +29,9 @@ TESTED_ELSEWHERE = {
     "media/realtime/items.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
     "media/realtime/responses.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
     "media/realtime/rounds.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
+    "control/requests.py": "values without behaviour; every test of the call's machine is made of them",
+    "control/media_orders.py": "values without behaviour; tests of call and bridge are made of them",
+    "control/effects.py": "values without behaviour; every test of the call's machine is made of them",
     "gateway/problem.py": "every refusal in tests/gateway/test_server.py is one",
     "gateway/commands/examples.py": "two paths; tests/gateway/test_demo.py plays what is there",
     "gateway/commands/settings.py": "tests/gateway/test_commands_check.py and _serve.py see what it prints",
@@ -240,7 +243,7 @@ def test_no_file_is_large() -> None:
 # Locks
 
 PIN = re.compile(
-    r"^(?P<name>[A-Za-z0-9][\w.\[\],-]*)==(?P<version>[^\s;\\]+)(?P<rest>.*(?:\n    --hash=.*)*)",
+    r"^(?P<name>[A-Za-z0-9][\w.\[\], -]*)==(?P<version>[^\s;\\]+)(?P<rest>.*(?:\n    --hash=.*)*)",
     re.MULTILINE,
 )
 LOCKS = ("run", "local", "dev", "build")
