@@ -391,7 +391,7 @@ class LiveCall:
         return Hangup(command_id=self._world.new_id("cmd"), carrier_call_id=call_id)
 
 
-_OURS = ("call.answered", "call.started", "call.ended", "agent.lost", "recording_ready")
+_OURS = ("call.answered", "call.started", "call.ended", "agent.lost", "recording_ready", "tool.invoked")
 """Of the media's entries, those whose news the call's machine gives."""
 
 
