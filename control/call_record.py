@@ -69,6 +69,8 @@ class CallRecord:
     latency_turns: tuple[Mapping[str, object], ...] = ()
     usage: Mapping[str, int] = field(default_factory=dict)
     """What the model says it consumed."""
+    revision: int = 0
+    """Grows when the record changes: a save that comes late, with a lower one, is not written."""
 
     @property
     def live(self) -> bool:
@@ -111,6 +113,8 @@ class EventRecord:
     at: float
     """Seconds since the call began."""
     data: Mapping[str, object] = field(default_factory=dict)
+    secret: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """More of `data`, for the event's webhooks and for nobody else (the digits of a sensitive gather)."""
 
 
 PUBLISHED = frozenset(

@@ -96,7 +96,11 @@ class InstructAgent:
 
 @dataclass(frozen=True, slots=True)
 class PlayFile:
-    """Play audio to the caller; `PromptPlayed(ticket)` when it was heard."""
+    """Play audio to the caller; `PromptPlayed(ticket)` when it was heard.
+
+    Once: said as a prompt is, in its turn, and the caller's speech interrupts it. In a loop: whenever nothing is being
+    said, until `StopFile`.
+    """
 
     ticket: str
     audio: bytes = field(repr=False)

@@ -37,12 +37,29 @@ def explain(settings: Settings) -> list[Finding]:
     return [
         *_reachability(settings),
         *_media_auth(settings),
+        *_tls(settings),
         *account_findings(settings),
         *agent_findings(settings),
         *_realtime(settings),
         *_calls(settings),
         *_egress(settings),
     ]
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    """Half of a certificate is none, and the port would speak plain HTTP without a word."""
+    files = {"TLS_CERT": settings.tls_cert, "TLS_KEY": settings.tls_key}
+    given = [name for name, path in files.items() if path is not None]
+    for name, path in files.items():
+        if path is None and given:
+            yield Finding(
+                "error",
+                f"{PREFIX}{name}",
+                f"is not set, but {PREFIX}{given[0]} is: the public port does not speak TLS",
+                "set both, or neither",
+            )
+        elif path is not None and not path.is_file():
+            yield Finding("error", f"{PREFIX}{name}", f"{path} is no file", "correct the path")
 
 
 def _reachability(settings: Settings) -> Iterator[Finding]:

@@ -17,11 +17,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from control.agents import AgentConfig
+from control.api.client_address import TrustedProxies
 from control.configuration import Number
 from control.directory import NumberConfig
 from control.egress_policy import EgressPolicy
 from control.secrets import SecretKeys
+from control.stores.urls import database_url
 from control.templates import check_text
+from control.webhook_message import check_webhook_secret
 from gateway.media_auth import shared_secret
 from telephony.telnyx.webhooks import verify_key
 
@@ -56,6 +59,26 @@ def _egress_allow(exceptions: str) -> str:
 def _secret_keys(keys: SecretStr) -> SecretStr:
     SecretKeys.read(keys.get_secret_value())
     return keys
+
+
+def _webhook_secret(secret: SecretStr) -> SecretStr:
+    check_webhook_secret(secret.get_secret_value())
+    return secret
+
+
+def _networks(text: str) -> str:
+    TrustedProxies(networks_of(text))
+    return text
+
+
+def networks_of(text: str | None) -> list[str]:
+    """Return the networks of a list."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def _database(url: SecretStr) -> SecretStr:
+    database_url(url.get_secret_value())
+    return url
 
 
 def _media_auth(mode: SecretStr) -> SecretStr:
@@ -126,6 +149,11 @@ class Settings(BaseSettings):
         default=None,
         description="How carriers reach us, https://... Signatures and TwiML use it and never what a proxy says.",
     )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="Certificate chain (PEM): the public port speaks TLS itself. Read anew on SIGHUP.",
+    )
+    tls_key: Path | None = Field(default=None, description="Its private key (PEM), without a passphrase.")
     metrics_host: str = Field(
         default="127.0.0.1", description="Address of the metrics port; figures are not public."
     )
@@ -134,6 +162,16 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default=Path("offhook-data"), description="Folder of records, recordings and traces; made if missing."
+    )
+    database_url: Annotated[SecretStr, AfterValidator(_database)] | None = Field(
+        default=None,
+        description="Where calls are kept: sqlite:///path or postgresql://user:password@host/name. Unset: "
+        "`offhook.db` in the data folder.",
+    )
+    migrate: bool = Field(
+        default=True,
+        description="Whether the database's tables are brought to this release at the start; else "
+        "`offhook db upgrade` does it.",
     )
     max_calls: int = Field(
         default=250,
@@ -228,6 +266,18 @@ class Settings(BaseSettings):
     )
     realtime_language: str | None = Field(
         default=None, description="ISO 639-1 hint for that model, such as `en`."
+    )
+
+    # Fixed texts: prompts, announcements, fillers.
+    speech_url: Annotated[str, AfterValidator(_web_url)] | None = Field(
+        default=None,
+        description="Base URL of an OpenAI-compatible speech endpoint, such as https://api.openai.com/v1, that gives "
+        "fixed texts a voice; unset uses espeak-ng where it is installed.",
+    )
+    speech_api_key: SecretStr | None = Field(default=None, description="The key that endpoint wants.")
+    speech_model: str = Field(default="gpt-4o-mini-tts", min_length=1, description="Its model.")
+    speech_voice: str = Field(
+        default="marin", min_length=1, description="Its voice, where a prompt names none of its own."
     )
 
     # Turns.
@@ -346,6 +396,16 @@ class Settings(BaseSettings):
     )
 
     # Where we go for users.
+    # The REST API.
+    api_requests_per_minute: int = Field(
+        default=600, ge=1, le=1_000_000, description="Requests that one API key may make in a minute."
+    )
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = Field(
+        default=None,
+        description="Addresses and networks of your own proxies, separated by commas: only they may say whose request "
+        "it is (`X-Forwarded-For`).",
+    )
+
     egress_allow: Annotated[str, AfterValidator(_egress_allow)] | None = Field(
         default=None,
         description="Addresses, networks and host names, separated by commas, that webhooks, tools and audio may be "
@@ -354,6 +414,12 @@ class Settings(BaseSettings):
     egress_allow_http: bool = Field(
         default=False,
         description="Whether those URLs may be http: for receivers on your own machine or network.",
+    )
+
+    webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = Field(
+        default=None,
+        description="Signs the webhooks that go to the URL of a call or of its agent, `whsec_...` as of Standard "
+        "Webhooks. Unset: one is made in the data folder's file `webhook.secret`.",
     )
 
     # What is kept, what is told.

@@ -38,6 +38,8 @@ class Receiver:
     scheme: str = "http"
     received: list[Received] = field(default_factory=list)
     answer: Answerer = lambda _: web.Response(status=204)
+    _heard: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _open: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -47,21 +49,29 @@ class Receiver:
     @asynccontextmanager
     async def running(cls, *, tls: ssl.SSLContext | None = None) -> AsyncIterator["Receiver"]:
         receiver = cls(scheme="https" if tls else "http")
+        receiver.let_go()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", receiver._receive)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-            receiver.port = runner.addresses[0][1]
+        async with serving(app, tls=tls) as url:
+            receiver.port = int(url.rpartition(":")[2])
             yield receiver
-        finally:
-            await runner.cleanup()
 
     def answer_with(self, *statuses: int) -> None:
         """Answer so, one after the other; the last for ever."""
         left = list(statuses)
         self.answer = lambda _: web.Response(status=left.pop(0) if len(left) > 1 else left[0])
+
+    def hold(self) -> None:
+        """Keep whoever asks waiting, until `let_go`."""
+        self._open.clear()
+
+    def let_go(self) -> None:
+        self._open.set()
+
+    async def heard(self, times: int = 1) -> None:
+        """Wait until so many requests have come."""
+        async with self._heard:
+            await self._heard.wait_for(lambda: len(self.received) >= times)
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         received = Received(
@@ -71,11 +81,29 @@ class Receiver:
             await request.read(),
             asyncio.get_running_loop().time(),
         )
-        self.received.append(received)
+        async with self._heard:
+            self.received.append(received)
+            self._heard.notify_all()
+        await self._open.wait()
         answer = self.answer(received)
-        response = answer if isinstance(answer, web.StreamResponse) else await answer
+        return answer if isinstance(answer, web.StreamResponse) else await answer
+
+
+@asynccontextmanager
+async def serving(app: web.Application, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Serve an application on a loopback port, one request a connection; its URL."""
+
+    async def close(_: web.Request, response: web.StreamResponse) -> None:
         response.force_close()
-        return response
+
+    app.on_response_prepare.append(close)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager

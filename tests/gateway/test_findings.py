@@ -42,6 +42,8 @@ def test_the_defaults_have_no_fault() -> None:
         ({"barge_in": False, "barge_in_protect_greeting": True}, "BARGE_IN", "do nothing"),
         ({"metrics_port": 8080}, "METRICS_PORT", "public port"),
         ({"data_dir": "/dev/null"}, "DATA_DIR", "not a folder"),
+        ({"tls_cert": "/dev/null"}, "TLS_KEY", "does not speak TLS"),
+        ({"tls_cert": "/nowhere/cert.pem", "tls_key": "/dev/null"}, "TLS_CERT", "no file"),
         ({"egress_allow_http": True}, "EGRESS_ALLOW_HTTP", "in the clear"),
         ({"egress_allow": "127.0.0.1,0.0.0.0/0"}, "EGRESS_ALLOW", "0.0.0.0/0"),
         ({"egress_allow": "169.254.0.0/16"}, "EGRESS_ALLOW", "credentials"),

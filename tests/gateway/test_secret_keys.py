@@ -1,4 +1,4 @@
-"""The key file: made once, private, whole."""
+"""Secrets of our own: made once, private, whole."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from control.secrets import new_key
-from gateway.secret_keys import KEY_FILE, load_secret_keys
+from control.webhook_message import check_webhook_secret, new_webhook_secret
+from gateway.secret_keys import KEY_FILE, WEBHOOK_FILE, load_secret_keys, load_webhook_secret
 
 
 def test_keys_of_the_settings_need_no_file(tmp_path: Path) -> None:
@@ -47,3 +48,17 @@ def test_a_file_that_holds_no_keys_is_named_and_left_alone(tmp_path: Path) -> No
     with pytest.raises(ValueError, match=r"secret\.keys: key 1 is not"):
         load_secret_keys(None, tmp_path)
     assert path.read_text() == "not-a-key\n"
+
+
+def test_the_webhook_secret_is_the_settings_or_made_once(tmp_path: Path) -> None:
+    chosen = new_webhook_secret()
+    assert load_webhook_secret(chosen, tmp_path / "missing") == chosen
+    made = load_webhook_secret(None, tmp_path)
+    assert check_webhook_secret(made) == load_webhook_secret(None, tmp_path) == made
+    assert stat.S_IMODE((tmp_path / WEBHOOK_FILE).stat().st_mode) == 0o600
+
+
+def test_a_webhook_secret_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / WEBHOOK_FILE).write_text("short\n")
+    with pytest.raises(ValueError, match=r"webhook\.secret: a webhook secret is"):
+        load_webhook_secret(None, tmp_path)

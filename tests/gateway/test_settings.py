@@ -82,6 +82,7 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> Non
         ("ANSWER_WAIT_S", "11"),
         ("EGRESS_ALLOW", "10.0.0.1/8"),
         ("SECRET_KEYS", "short"),
+        ("WEBHOOK_SECRET", "whsec_c2hvcnQ="),
     ],
 )
 def test_what_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

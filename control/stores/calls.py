@@ -1,0 +1,325 @@
+"""Calls: kept while they live, listed and searched afterwards, erased for good.
+
+Theory of operation. A call's owner saves the whole record again and again, each time with what has happened since:
+row, events and what is owed to endpoints are one transaction. Saves may be repeated and late (a journal is replayed
+after an outage): an event that is there is not appended again, and a record is written only if its revision is not
+below the kept one's and it does not bring an ended call back to life. Notes belong to people; a save leaves them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum, auto
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from control.call_record import LIVE, CallRecord, EventRecord
+from control.stores.call_filters import CallFilters
+from control.stores.call_rows import changes_of, details_of, record_of, row_of
+from control.stores.columns import EPOCH, Instant, Text
+from control.stores.database import Database
+from control.stores.deliveries import Deliveries
+from control.stores.errors import Taken
+from control.stores.events import Events
+from control.stores.idempotency import Claim, Claimed, ClaimOutcome, Idempotency
+from control.stores.keyset import Keyset, Page
+from control.stores.search import Search
+from control.stores.search import index as call_search
+from control.stores.tables import call_details, calls, erased_calls, turns
+from telephony.causes import CallStatus
+
+NEWEST = ("-started_at",)
+_LIVE = sorted(LIVE)
+
+SORTABLE: dict[str, ColumnElement[Any]] = {
+    **{
+        name: calls.c[name]
+        for name in (
+            "started_at",
+            "status",
+            "direction",
+            "carrier",
+            "minutes_used",
+            "call_cost",
+            "llm_cost",
+            "recording_cost",
+            "transfer_cost",
+            "total_cost",
+            "turn_count",
+            "barge_in_count",
+            "tool_call_count",
+        )
+    },
+    # Where there is none it comes before all others.
+    **{
+        name: func.coalesce(calls.c[name], literal("", Text()))
+        for name in ("agent_id", "from_number", "to_number", "disposition")
+    },
+    **{name: func.coalesce(calls.c[name], literal(EPOCH, Instant())) for name in ("answered_at", "ended_at")},
+    "duration_seconds": calls.c.duration_ms,
+}
+"""What a list may be sorted by."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallPage:
+    """A part of a list of calls, without their transcripts and latencies."""
+
+    calls: tuple[CallRecord, ...]
+    next_cursor: str | None
+    """None: this was the last one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallState:
+    """What is asked most often of a call."""
+
+    call_id: str
+    status: CallStatus
+    duration_seconds: Decimal
+    started_at: datetime
+    ended_at: datetime | None
+
+
+class Deletion(Enum):
+    """What became of a wish to erase a call."""
+
+    ERASED = auto()
+    LIVE = auto()
+    """It has not ended: nothing was erased."""
+    MISSING = auto()
+
+
+class Calls:
+    """Keeps calls."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._events = Events(database)
+        self._deliveries = Deliveries(database)
+        self._idempotency = Idempotency(database)
+        self._search = Search(database)
+
+    # Its owner
+
+    async def add(
+        self, record: CallRecord, events: Sequence[EventRecord], claim: Claim | None = None
+    ) -> ClaimOutcome:
+        """Keep a new call, and the idempotency key of the request that it comes of.
+
+        Anything but `Claimed` means that the key was used before, and that no call was added.
+
+        Raises:
+            Taken: there is a call of that id.
+        """
+        _check(record, events)
+        async with self._database.write() as connection:
+            if claim is not None:
+                outcome = await self._idempotency.claim_within(
+                    connection, record.tenant_id, claim, record.started_at, record.call_id
+                )
+                if not isinstance(outcome, Claimed):
+                    return outcome
+            number = await self._insert(connection, record)
+            if number is None:
+                raise Taken("a call of that id")
+            await self._keep_parts(connection, number, record)
+            await self._append(connection, record, events)
+        return Claimed()
+
+    async def save(self, record: CallRecord, events: Sequence[EventRecord]) -> bool:
+        """Keep the record and append the events that are not there yet; whether the record was written.
+
+        False: a later save has been there before, or the call was erased (then no event is kept either).
+        """
+        _check(record, events)
+        async with self._database.write() as connection:
+            number = await self._update(connection, record)
+            written = number is not None
+            if number is None:
+                number = await self._insert(connection, record)
+                written = number is not None
+            if number is None and not await self._lock(connection, record):
+                return False
+            if number is not None:
+                await self._keep_parts(connection, number, record)
+            await self._append(connection, record, events)
+        return written
+
+    async def _update(self, connection: AsyncConnection, record: CallRecord) -> int | None:
+        fresh = [calls.c.revision <= record.revision]
+        if record.live:
+            fresh.append(calls.c.status.in_(_LIVE))
+        statement = update(calls).where(_is(record.tenant_id, record.call_id), *fresh)
+        number: int | None = await connection.scalar(
+            statement.values(changes_of(record)).returning(calls.c.id)
+        )
+        return number
+
+    async def _insert(self, connection: AsyncConnection, record: CallRecord) -> int | None:
+        erased = select(erased_calls.c.call_id).where(erased_calls.c.call_id == record.call_id)
+        if await connection.scalar(erased) is not None:
+            return None
+        new = await self._database.insert_new(connection, calls, [row_of(record)], "id")
+        return new[0][0] if new else None
+
+    async def _lock(self, connection: AsyncConnection, record: CallRecord) -> bool:
+        """Lock the call's row, which is newer than this record; False if there is none of this tenant."""
+        query = select(calls.c.id).where(_is(record.tenant_id, record.call_id)).with_for_update()
+        return await connection.scalar(query) is not None
+
+    async def _keep_parts(self, connection: AsyncConnection, number: int, record: CallRecord) -> None:
+        details = details_of(record)
+        if details is not None:
+            statement = self._database.insert(call_details).values(details)
+            await connection.execute(
+                statement.on_conflict_do_update(index_elements=["call_id"], set_=dict(statement.excluded))
+            )
+        if not record.live:
+            await self._keep_turns(connection, number, record)
+            await self._index(connection, number)
+
+    async def _keep_turns(self, connection: AsyncConnection, number: int, record: CallRecord) -> None:
+        """The latencies of an ended call, one row per turn."""
+        await connection.execute(delete(turns).where(turns.c.call == number))
+        stages = [column.name for column in turns.columns if column.name.endswith("_ms")]
+        rows = [
+            {"call": number, "turn": place, **{stage: _whole(turn.get(stage)) for stage in stages}}
+            for place, turn in enumerate(record.latency_turns)
+        ]
+        if rows:
+            await connection.execute(insert(turns), rows)
+
+    async def _index(self, connection: AsyncConnection, number: int) -> None:
+        """Index a call by what is kept of it: the notes are not in the record that is saved."""
+        row = (await connection.execute(_whole_calls().where(calls.c.id == number))).mappings().one()
+        await self._search.keep(connection, number, record_of(row, row))
+
+    async def _append(
+        self, connection: AsyncConnection, record: CallRecord, events: Sequence[EventRecord]
+    ) -> None:
+        new = await self._events.append(connection, events)
+        if new:
+            now = max(stored.event.occurred_at for stored in new)
+            await self._deliveries.owe(connection, record.tenant_id, new, record.webhook_url, now)
+
+    # Others that change it
+
+    async def set_notes(self, tenant_id: str, call_id: str, notes: str | None) -> bool:
+        """Write people's notes; whether there is such a call."""
+        async with self._database.write() as connection:
+            statement = update(calls).where(_is(tenant_id, call_id)).values(notes=notes)
+            row = (await connection.execute(statement.returning(calls.c.id, calls.c.status))).one_or_none()
+            if row is None:
+                return False
+            if row.status not in _LIVE:
+                await self._index(connection, row.id)
+            return True
+
+    async def delete(self, tenant_id: str, call_id: str, now: datetime) -> Deletion:
+        """Erase an ended call, its events and deliveries, for good: no late save brings it back.
+
+        The recording's file is not ours to delete; its row goes.
+        """
+        async with self._database.write() as connection:
+            query = select(calls.c.id, calls.c.status).where(_is(tenant_id, call_id)).with_for_update()
+            row = (await connection.execute(query)).one_or_none()
+            if row is None:
+                return Deletion.MISSING
+            if row.status in _LIVE:
+                return Deletion.LIVE
+            await connection.execute(insert(erased_calls).values(call_id=call_id, erased_at=now))
+            await self._search.drop(connection, row.id)
+            await connection.execute(delete(calls).where(calls.c.id == row.id))
+            return Deletion.ERASED
+
+    # Readers
+
+    async def get(self, tenant_id: str, call_id: str) -> CallRecord | None:
+        """Return the whole record."""
+        query = _whole_calls().where(_is(tenant_id, call_id))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return None if row is None else record_of(row, row)
+
+    async def state(self, tenant_id: str, call_id: str) -> CallState | None:
+        columns = (calls.c.status, calls.c.duration_ms, calls.c.started_at, calls.c.ended_at)
+        query = select(*columns).where(_is(tenant_id, call_id))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        return CallState(
+            call_id=call_id,
+            status=CallStatus(row.status),
+            duration_seconds=Decimal(row.duration_ms) / 1000,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+        )
+
+    async def live(self, node: str | None = None, tenant_id: str | None = None) -> list[CallRecord]:
+        """Return the calls that have not ended, the oldest first: of one process, one tenant, or all."""
+        query = _whole_calls().where(calls.c.status.in_(_LIVE)).order_by(calls.c.started_at, calls.c.id)
+        if node is not None:
+            query = query.where(calls.c.node == node)
+        if tenant_id is not None:
+            query = query.where(calls.c.tenant_id == tenant_id)
+        async with self._database.read() as connection:
+            return [record_of(row, row) for row in (await connection.execute(query)).mappings()]
+
+    async def page(self, tenant_id: str, filters: CallFilters, page: Page) -> CallPage:
+        """Return a page of the tenant's calls, newest first unless sorted otherwise; a search's by their intake.
+
+        Raises:
+            InvalidCursor, InvalidSort: what the page asks by.
+        """
+        query, order = self._listing(tenant_id, filters, page)
+        if query is None:
+            return CallPage((), None)
+        async with self._database.read() as connection:
+            rows: Sequence[Row[Any]] = (await connection.execute(query.limit(page.limit + 1))).all()
+        shown = rows[: page.limit]
+        cursor = order.cursor(shown[-1]) if len(rows) > page.limit else None
+        return CallPage(tuple(record_of(row._mapping) for row in shown), cursor)
+
+    def _listing(self, tenant_id: str, filters: CallFilters, page: Page) -> tuple[Select[Any] | None, Keyset]:
+        if filters.search is None:
+            order = Keyset.of(page.sort or NEWEST, SORTABLE, calls.c.id)
+            query = select(calls, *order.labelled())
+        else:
+            # The index gives calls in the order of their numbers, which is that of their beginnings but for
+            # calls that began in the same moment on two machines: no sorting of all that were found.
+            fields = SORTABLE | {"intake": call_search.c.rowid}
+            order = Keyset.of(page.sort or ("-intake",), fields, call_search.c.rowid)
+            query = select(calls, *order.labelled()).join(call_search, call_search.c.rowid == calls.c.id)
+            holds = self._search.holds(filters.search, tenant_id, filters.agent_id, filters.started_between())
+            if holds is None:
+                return None, order
+            query = query.where(holds)
+        query = query.where(*filters.conditions(tenant_id))
+        if page.after is not None:
+            query = query.where(order.after(page.after))
+        return query.order_by(*order.order()), order
+
+
+def _is(tenant_id: str, call_id: str) -> ColumnElement[bool]:
+    return (calls.c.call_id == call_id) & (calls.c.tenant_id == tenant_id)
+
+
+def _whole_calls() -> Select[Any]:
+    return select(calls, call_details.c.transcript, call_details.c.latency_turns).outerjoin(
+        call_details, call_details.c.call_id == calls.c.call_id
+    )
+
+
+def _whole(value: object) -> int | None:
+    return round(value) if isinstance(value, int | float) else None
+
+
+def _check(record: CallRecord, events: Sequence[EventRecord]) -> None:
+    """A row of one tenant never comes with another's."""
+    if any((each.tenant_id, each.call_id) != (record.tenant_id, record.call_id) for each in events):
+        raise ValueError("events are saved with their own call")

@@ -1,0 +1,140 @@
+"""Pages that are stable while rows are added: a cursor says after which row the next page begins.
+
+A cursor is opaque to clients: base64 of the order it belongs to, and of the last row's place in it. It is no secret
+and no permission, so it is not signed: whoever writes one of his own gets another page of what he may see anyway.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, literal, or_, tuple_
+
+from control.stores.columns import Instant, Money, micros_of, moment_of
+from control.stores.errors import InvalidCursor, InvalidSort
+
+MAX_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which page of a list is wanted."""
+
+    limit: int = 50
+    after: str | None = None
+    """The cursor that the page before ended with."""
+    sort: tuple[str, ...] = ()
+    """Fields, a leading `-` for descending; none: the list's own order."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= MAX_LIMIT:
+            raise ValueError(f"a page has 1 to {MAX_LIMIT} entries")
+
+
+@dataclass(frozen=True, slots=True)
+class Keyset:
+    """A total order of rows: named expressions with their directions, the last of them unique."""
+
+    names: tuple[str, ...]
+    columns: tuple[ColumnElement[Any], ...]
+    descending: tuple[bool, ...]
+
+    @classmethod
+    def of(
+        cls, sort: Sequence[str], fields: Mapping[str, ColumnElement[Any]], unique: ColumnElement[Any]
+    ) -> "Keyset":
+        """Return the order that these fields ask for; the last one's direction goes for ties.
+
+        Raises:
+            InvalidSort: there is no such field.
+        """
+        names = [name.removeprefix("-") for name in sort]
+        for name in names:
+            if name not in fields:
+                raise InvalidSort(name)
+        descending = [name.startswith("-") for name in sort]
+        return cls(
+            tuple(sort),
+            (*[fields[name] for name in names], unique),
+            (*descending, descending[-1]),
+        )
+
+    def order(self) -> list[ColumnElement[Any]]:
+        return [
+            column.desc() if down else column.asc()
+            for column, down in zip(self.columns, self.descending, strict=True)
+        ]
+
+    def labelled(self) -> list[ColumnElement[Any]]:
+        """Return what a query must also select, for `cursor` to find."""
+        return [column.label(f"key_{place}") for place, column in enumerate(self.columns)]
+
+    def cursor(self, row: Row[Any]) -> str:
+        """Return the cursor of the page that follows this row."""
+        place = [_written(row._mapping[f"key_{number}"]) for number in range(len(self.columns))]
+        text = json.dumps([list(self.names), place], separators=(",", ":"))
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    def after(self, cursor: str) -> ColumnElement[bool]:
+        """Return the condition of being on a later page.
+
+        Raises:
+            InvalidCursor: it is no cursor, or one of another order.
+        """
+        values = self._read(cursor)
+        if len(set(self.descending)) == 1:
+            # Written as one comparison of rows, an index in this order is entered at the right place.
+            here = tuple_(*self.columns)
+            there = tuple_(
+                *[literal(*pair) for pair in zip(values, [each.type for each in self.columns], strict=True)]
+            )
+            return here < there if self.descending[0] else here > there
+        return or_(*[self._beyond(place, values) for place in range(len(self.columns))])
+
+    def _beyond(self, place: int, values: Sequence[Any]) -> ColumnElement[bool]:
+        """Equal in everything before this column, and beyond in it."""
+        same = [column == value for column, value in zip(self.columns[:place], values[:place], strict=True)]
+        column, value = self.columns[place], values[place]
+        return and_(*same, column < value if self.descending[place] else column > value)
+
+    def _read(self, cursor: str) -> list[Any]:
+        try:
+            text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+            names, place = json.loads(text)
+            if names != list(self.names) or len(place) != len(self.columns):
+                raise InvalidCursor("the cursor belongs to a list in another order")
+            return [_read(value, column) for value, column in zip(place, self.columns, strict=True)]
+        except InvalidCursor:
+            raise
+        except (binascii.Error, ValueError, TypeError, OverflowError, InvalidOperation) as error:
+            raise InvalidCursor("the cursor is none of ours") from error
+
+
+def _written(value: object) -> str | int:
+    match value:
+        case datetime():
+            return micros_of(value)
+        case Decimal():
+            return str(value)
+        case str() | int():
+            return value
+        case _:
+            raise TypeError(f"no cursor goes through {type(value).__name__}")
+
+
+def _read(value: object, column: ColumnElement[Any]) -> Any:  # noqa: ANN401  # of the column's type
+    match column.type, value:
+        case Instant(), int():
+            return moment_of(value)
+        case Money(), str():
+            return Decimal(value)
+        case Instant() | Money(), _:
+            raise InvalidCursor("the cursor is none of ours")
+        case _, str() | int() if isinstance(value, column.type.python_type):
+            return value
+    raise InvalidCursor("the cursor is none of ours")

@@ -1,0 +1,82 @@
+"""Brings a database's tables to this release, whoever asks and however many at once.
+
+The revisions are in `migrations/versions`, run by Alembic in one transaction: a process killed in the middle leaves
+the tables as they were. Two that start together wait for one another, and the second finds nothing to do.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from control.stores.database import Database
+from control.stores.errors import SchemaOutdated
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+# Any number that nobody else locks in the same database.
+_LOCK = 0x0FF0_0FF0
+
+
+async def upgrade(database: Database) -> list[str]:
+    """Bring the tables to this release; return the revisions that were applied, none if they are there already.
+
+    Raises:
+        SchemaOutdated: the database is of a later release, which this one does not know.
+        StoreUnavailable: it cannot be reached, or another process holds it for too long.
+    """
+    async with database.write() as connection:
+        if database.postgresql:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        return await connection.run_sync(_upgrade)
+
+
+async def check_schema(database: Database) -> None:
+    """Make sure that the tables are those of this release.
+
+    Raises:
+        SchemaOutdated: they are not.
+    """
+    async with database.read() as connection:
+        found = await connection.run_sync(_current)
+    if found != head():
+        raise SchemaOutdated(found, head())
+
+
+def head() -> str:
+    """Return the revision of this release."""
+    revision = _script().get_current_head()
+    assert revision is not None
+    return revision
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory(str(MIGRATIONS))
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _upgrade(connection: Connection) -> list[str]:
+    script = _script()
+    known = {revision.revision for revision in script.walk_revisions()}
+    current = _current(connection)
+    if current is not None and current not in known:
+        raise SchemaOutdated(current, head())
+    applied: list[str] = []
+
+    def steps(heads: Any, context: MigrationContext) -> list[RevisionStep]:  # noqa: ANN401  # Alembic's
+        missing = list(script.iterate_revisions("head", heads or "base"))
+        applied.extend(revision.revision for revision in reversed(missing))
+        return [
+            RevisionStep(script.revision_map, revision, is_upgrade=True) for revision in reversed(missing)
+        ]
+
+    context = MigrationContext.configure(connection, opts={"fn": steps, "transactional_ddl": True})
+    with Operations.context(context):
+        context.run_migrations()
+    return applied

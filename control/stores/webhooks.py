@@ -1,0 +1,188 @@
+"""The endpoints that are told of events."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from control.call_record import EventRecord
+from control.stores.columns import Values
+from control.stores.database import Database
+from control.stores.events import Events
+from control.stores.tables import deliveries, webhooks
+
+
+class Payload(StrEnum):
+    """How an event is written."""
+
+    ENVELOPE = "envelope"
+    FLAT = "flat"
+    """The fields of `data` beside the event's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """An endpoint. Its secret is opaque here: whoever puts it in has encrypted it."""
+
+    webhook_id: str
+    tenant_id: str
+    url: str
+    events: tuple[str, ...] = ("*",)
+    agent_id: str | None = None
+    """Only this agent's calls."""
+    secret: bytes = field(repr=False)
+    payload: Payload = Payload.ENVELOPE
+    description: str | None = None
+    created_at: datetime
+    updated_at: datetime
+    failing_since: datetime | None = None
+    """The first failure since the last success."""
+    disabled_at: datetime | None = None
+    disabled_reason: str | None = None
+
+    def wants(self, event: EventRecord) -> bool:
+        """Whether it is to be told of this event."""
+        return (
+            self.disabled_at is None
+            and ("*" in self.events or event.name in self.events)
+            and self.agent_id in (None, event.agent_id)
+        )
+
+
+_CHANGEABLE = frozenset({"url", "events", "agent_id", "secret", "payload", "description"})
+
+
+class Webhooks:
+    """Keeps endpoints."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, webhook: Webhook) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(insert(webhooks).values(_row(webhook)))
+
+    async def get(self, tenant_id: str, webhook_id: str) -> Webhook | None:
+        async with self._database.read() as connection:
+            query = select(webhooks).where(_is(tenant_id, webhook_id))
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return None if row is None else webhook_of(row)
+
+    async def of_tenant(self, tenant_id: str) -> list[Webhook]:
+        """Return the tenant's endpoints, oldest first, disabled ones too."""
+        async with self._database.read() as connection:
+            return await self.of_tenant_within(connection, tenant_id)
+
+    async def of_tenant_within(self, connection: AsyncConnection, tenant_id: str) -> list[Webhook]:
+        query = (
+            select(webhooks)
+            .where(webhooks.c.tenant_id == tenant_id)
+            .order_by(webhooks.c.created_at, webhooks.c.webhook_id)
+        )
+        return [webhook_of(row) for row in (await connection.execute(query)).mappings()]
+
+    async def change(
+        self, tenant_id: str, webhook_id: str, changes: Mapping[str, Any], now: datetime
+    ) -> Webhook | None:
+        """Change some of its fields; return it as it is then. None if there is no such endpoint."""
+        if unknown := set(changes) - _CHANGEABLE:
+            raise ValueError(f"no such fields of a webhook: {sorted(unknown)}")
+        values = dict(changes) | {"updated_at": now}
+        if "events" in values:
+            values["events"] = list(values["events"])
+        return await self._update(tenant_id, webhook_id, values)
+
+    async def enable(self, tenant_id: str, webhook_id: str, now: datetime) -> Webhook | None:
+        """Tell it of what happens from now on."""
+        values = {"disabled_at": None, "disabled_reason": None, "failing_since": None, "updated_at": now}
+        return await self._update(tenant_id, webhook_id, values)
+
+    async def disable(
+        self, tenant_id: str, webhook_id: str, reason: str, now: datetime, event: EventRecord | None = None
+    ) -> bool:
+        """Tell it of nothing any more, nor of what is owed; whether it was told until now.
+
+        `event` says so in the tenant's stream, if it was.
+        """
+        async with self._database.write() as connection:
+            result = await connection.execute(
+                update(webhooks)
+                .where(_is(tenant_id, webhook_id), webhooks.c.disabled_at.is_(None))
+                .values(disabled_at=now, disabled_reason=reason, updated_at=now)
+            )
+            if result.rowcount != 1:
+                return False
+            await self.drop_owed(connection, webhook_id, now)
+            if event is not None:
+                await Events(self._database).append(connection, [event])
+            return True
+
+    async def drop_owed(self, connection: AsyncConnection, webhook_id: str, now: datetime) -> None:
+        """Give up everything that is owed to it."""
+        await connection.execute(
+            update(deliveries)
+            .where(deliveries.c.webhook_id == webhook_id, deliveries.c.state == "pending")
+            .values(state="dead", finished_at=now, next_attempt_at=None, lease=None)
+        )
+
+    async def delete(self, tenant_id: str, webhook_id: str) -> bool:
+        """Delete it and what is owed to it; whether it was there."""
+        async with self._database.write() as connection:
+            result = await connection.execute(delete(webhooks).where(_is(tenant_id, webhook_id)))
+            return result.rowcount == 1
+
+    async def succeeded(self, connection: AsyncConnection, webhook_id: str) -> None:
+        await connection.execute(
+            update(webhooks)
+            .where(webhooks.c.webhook_id == webhook_id, webhooks.c.failing_since.is_not(None))
+            .values(failing_since=None)
+        )
+
+    async def failed(self, connection: AsyncConnection, webhook_id: str, at: datetime) -> None:
+        await connection.execute(
+            update(webhooks)
+            .where(webhooks.c.webhook_id == webhook_id, webhooks.c.failing_since.is_(None))
+            .values(failing_since=at)
+        )
+
+    async def _update(self, tenant_id: str, webhook_id: str, values: Mapping[str, Any]) -> Webhook | None:
+        statement = update(webhooks).where(_is(tenant_id, webhook_id)).values(values).returning(*webhooks.c)
+        async with self._database.write() as connection:
+            row = (await connection.execute(statement)).mappings().one_or_none()
+        return None if row is None else webhook_of(row)
+
+
+def wanting(endpoints: Sequence[Webhook], event: EventRecord) -> list[Webhook]:
+    """Return the endpoints that are to be told of an event."""
+    return [endpoint for endpoint in endpoints if endpoint.wants(event)]
+
+
+def webhook_of(row: Values) -> Webhook:
+    return Webhook(
+        webhook_id=row["webhook_id"],
+        tenant_id=row["tenant_id"],
+        url=row["url"],
+        events=tuple(row["events"]),
+        agent_id=row["agent_id"],
+        secret=row["secret"],
+        payload=Payload(row["payload"]),
+        description=row["description"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        failing_since=row["failing_since"],
+        disabled_at=row["disabled_at"],
+        disabled_reason=row["disabled_reason"],
+    )
+
+
+def _is(tenant_id: str, webhook_id: str) -> ColumnElement[bool]:
+    return (webhooks.c.tenant_id == tenant_id) & (webhooks.c.webhook_id == webhook_id)
+
+
+def _row(webhook: Webhook) -> dict[str, Any]:
+    row = {column.name: getattr(webhook, column.name) for column in webhooks.columns}
+    return row | {"events": list(webhook.events)}
