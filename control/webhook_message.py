@@ -55,7 +55,8 @@ def message_body(event: EventRecord, *, flat: bool = False) -> bytes:
         "agent_id": event.agent_id,
         "call_id": event.call_id or None,
     }
-    return _encoder.encode({**event.data, **own} if flat else own | {"data": dict(event.data)})
+    data = {**event.data, **event.secret}
+    return _encoder.encode({**data, **own} if flat else own | {"data": data})
 
 
 def message_headers(message_id: str, body: bytes, keys: Sequence[str], at: datetime) -> dict[str, str]:

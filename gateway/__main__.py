@@ -4,9 +4,11 @@ import typer
 
 from gateway.commands.agent import agent
 from gateway.commands.call import call
+from gateway.commands.carrier import carrier
 from gateway.commands.check import check
 from gateway.commands.demo import demo
 from gateway.commands.load import load
+from gateway.commands.openapi import openapi
 from gateway.commands.replay import replay
 from gateway.commands.serve import serve
 from gateway.server import our_version
@@ -20,10 +22,12 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(demo)
 app.command()(agent)
+app.command()(carrier)
 app.command()(call)
 app.command()(load)
 app.command()(replay)
 app.command()(check)
+app.command()(openapi)
 
 
 @app.command()

@@ -6,6 +6,7 @@ the same, at the next start, for what a crash left behind.
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from os import SEEK_CUR
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,17 +55,31 @@ class Recording:
         job = asyncio.get_running_loop().run_in_executor(self._thread, self._append, block)
         job.add_done_callback(lambda done: self._appended(len(block), done))
 
+    def skip(self, size: int) -> None:
+        """Leave out `size` bytes of silence: the file grows, the disk does not."""
+        if self.error is None:
+            job = asyncio.get_running_loop().run_in_executor(self._thread, self._skip, size)
+            job.add_done_callback(lambda done: self._appended(0, done))
+
     def _appended(self, size: int, done: "asyncio.Future[None]") -> None:
         self._behind -= size
         if not done.cancelled() and (fault := done.exception()) is not None:
             self.error = str(fault)
 
     def _append(self, block: bytes) -> None:
+        file = self._open()
+        file.write(block)
+        file.flush()
+
+    def _skip(self, size: int) -> None:
+        file = self._open()
+        file.truncate(file.seek(size, SEEK_CUR))
+
+    def _open(self) -> BinaryIO:
         if self._file is None:
             self._file = self._part.open("w+b")
             self._file.write(self._header.bytes(0))
-        self._file.write(block)
-        self._file.flush()
+        return self._file
 
     async def finish(self) -> Path | None:
         """Put the header right and give the file its name; None if nothing was recorded."""

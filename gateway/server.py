@@ -5,6 +5,7 @@ call can be taken. Figures have their own listener, on their own port.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -14,9 +15,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from control.api.problem import Problem, problems
 from gateway.calls import OverCapacity
 from gateway.media_auth import Authorised, MediaAuth, MediaRefused
-from gateway.problem import Problem, problems
 from gateway.upgrade import NotAnUpgrade, accept, check_upgrade
 from telephony.link import Link, LinkListener
 
@@ -62,14 +63,16 @@ def create_metrics_app(registry: CollectorRegistry) -> web.Application:
 
 
 @asynccontextmanager
-async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+async def serving(
+    app: web.Application, host: str, port: int, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
     """Serve `app` in here; yields the port, which matters where 0 was asked for."""
     runner = web.AppRunner(
         app, access_log=None, handle_signals=False, keepalive_timeout=KEEPALIVE, shutdown_timeout=SHUTDOWN
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        await web.TCPSite(runner, host, port, backlog=1024, ssl_context=tls).start()
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()

@@ -1,7 +1,7 @@
 """YAML written by people, read as a tree of nodes so that every complaint knows its file, line and field."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,22 +57,36 @@ class Field:
     def scalar(self) -> bool:
         return isinstance(self._node, yaml.ScalarNode)
 
+    @property
+    def sequence(self) -> bool:
+        return isinstance(self._node, yaml.SequenceNode)
+
+    def entries(self) -> "dict[str, Field]":
+        """Return the fields of a mapping whose keys are the writer's own."""
+        return {name: child for name, _, child in self._entries("a mapping")}
+
     def fields(self, *known: str) -> "dict[str, Field]":
         """Return the fields of a mapping, each of which must be known."""
-        if not isinstance(self._node, yaml.MappingNode):
-            raise self.wrong(f"expected a mapping with {_either(known)}")
         found: dict[str, Field] = {}
-        for key, value in self._node.value:
-            name = str(key.value)
-            child = self._child(value, f"{self.path}.{name}".lstrip("."))
+        for name, key, child in self._entries(f"a mapping with {_either(known)}"):
             if name not in known:
-                raise Field(key, child.path, self._source, self.folder).wrong(
-                    f"unknown field; known here: {', '.join(known)}"
-                )
-            if name in found:
-                raise child.wrong("given twice")
+                raise key.wrong(f"unknown field; known here: {', '.join(known)}")
             found[name] = child
         return found
+
+    def _entries(self, expected: str) -> "Iterator[tuple[str, Field, Field]]":
+        """Yield each name with its key, to complain of, and its value."""
+        if not isinstance(self._node, yaml.MappingNode):
+            raise self.wrong(f"expected {expected}")
+        seen = set()
+        for key, value in self._node.value:
+            name = str(key.value)
+            path = f"{self.path}.{name}".lstrip(".")
+            child = self._child(value, path)
+            if name in seen:
+                raise child.wrong("given twice")
+            seen.add(name)
+            yield name, self._child(key, path), child
 
     def items(self) -> "list[Field]":
         if not isinstance(self._node, yaml.SequenceNode):

@@ -156,8 +156,11 @@ class PlayoutClock:
     def written(self) -> int:
         return self.sent + len(self._queue) // self._width
 
-    def write(self, item: str, audio: bytes) -> None:
-        """Queue audio of `item`: whole samples, any length."""
+    def write(self, item: str | None, audio: bytes) -> None:
+        """Queue audio of `item`: whole samples, any length.
+
+        None is nobody's audio, a hold tone or music: it counts as silence wherever speech is asked about.
+        """
         segment = self._segments[-1] if self._segments else None
         if segment is None or segment.item != item or segment.ended:
             if segment is not None:
@@ -172,6 +175,29 @@ class PlayoutClock:
             return
         self._queue += audio
         segment.end = segment.padded = self.written
+
+    def skip(self, item: str) -> None:
+        """Drop what has not left of an item; what was queued behind it moves up."""
+        segments = iter(self._segments)
+        segment = next((each for each in segments if each.item == item), None)
+        if segment is None:
+            return
+        keep = max(segment.start, self.sent)
+        dropped = segment.padded - keep
+        if dropped > 0:
+            offset = (keep - self.sent) * self._width
+            del self._queue[offset : offset + dropped * self._width]
+            segment.end, segment.padded = min(segment.end, keep), keep
+            for later in segments:
+                later.start, later.end, later.padded = (
+                    position - dropped for position in (later.start, later.end, later.padded)
+                )
+        segment.ended = True
+        self._release(self.acked)
+
+    def holds(self, item: str) -> bool:
+        """Whether anything of an item is not known as heard."""
+        return any(segment.item == item for segment in self._segments)
 
     def end_item(self, item: str) -> None:
         """No more audio of `item` will come: its tail is padded to a whole frame (Telnyx drops shorter ones)."""
@@ -315,7 +341,7 @@ class PlayoutClock:
 
     def speaking(self) -> bool:
         """Whether the caller hears the agent or is about to: audio queued, or sent and not known as heard."""
-        return bool(self._queue) or self.acked < self._spoken()
+        return self.acked < self._spoken()
 
     def heard(self, now: float) -> int:
         """Return the position the caller will have heard when a clear sent now reaches the carrier."""
@@ -333,10 +359,10 @@ class PlayoutClock:
     # --- inside
 
     def _spoken(self) -> int:
-        """Position of the last sent sample that belongs to the agent, not to filling silence."""
+        """Position of the last sample that belongs to the agent, not to filling silence or music."""
         for segment in reversed(self._segments):
             if segment.item is not None:
-                return min(self.sent, segment.padded)
+                return segment.padded
         return 0
 
     def _playhead(self, now: float) -> int:

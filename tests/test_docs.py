@@ -5,14 +5,15 @@ import dataclasses
 import importlib
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import typer
 from typer.core import TyperGroup, TyperOption
 
-from control.bridge import Bridge, Deadline
+from control.bridge import Bridge
+from control.media_deadline import Deadline
 from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outputs
 from control.policy import CallPolicy
 from control.records import CallFacts, call_record
@@ -21,6 +22,7 @@ from docs import render
 from gateway.__main__ import app
 from gateway.agent.script import load_script
 from gateway.caller_script import load_caller
+from gateway.far_ends import load_far_ends
 from gateway.settings import CONFIG, Settings
 from media.latency import TurnLatency
 from media.realtime.events import Role, Usage
@@ -283,10 +285,17 @@ def test_every_command_has_its_section_its_options_and_an_example_of_each(name: 
     assert options - shown <= {"--host", "--api-key"}
 
 
+READERS: dict[str, Callable[[Path], object]] = {
+    "agents": load_script,
+    "callers": load_caller,
+    "carriers": load_far_ends,
+}
+
+
 def test_every_script_a_page_points_to_is_read() -> None:
     linked = set(re.findall(r"\]\(\.\./(examples/[^)]+\.yaml)\)", page("trying.md")))
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").glob("*/*.yaml")} - linked == {
         "examples/audio/texts.yaml"
     }
     for path in linked:
-        assert load_script(ROOT / path) if "/agents/" in path else load_caller(ROOT / path)
+        assert READERS[Path(path).parent.name](ROOT / path)

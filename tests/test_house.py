@@ -29,7 +29,12 @@ TESTED_ELSEWHERE = {
     "media/realtime/items.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
     "media/realtime/responses.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
     "media/realtime/rounds.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
-    "gateway/problem.py": "every refusal in tests/gateway/test_server.py is one",
+    "gateway/finding.py": "a value without behaviour; every test of findings is made of them",
+    "control/requests.py": "values without behaviour; every test of the call's machine is made of them",
+    "control/media_orders.py": "values without behaviour; tests of call and bridge are made of them",
+    "control/effects.py": "values without behaviour; every test of the call's machine is made of them",
+    "control/api/problem.py": "every refusal in tests/gateway/test_server.py is one",
+    "control/service/ports.py": "protocols and values; every test of the service's rooms is made of them",
     "gateway/commands/examples.py": "two paths; tests/gateway/test_demo.py plays what is there",
     "gateway/commands/settings.py": "tests/gateway/test_commands_check.py and _serve.py see what it prints",
     "gateway/commands/terminal.py": "every test of a command reads what it prints and how it exits",
@@ -41,6 +46,10 @@ TESTS_ACROSS: dict[str, str] = {
     "tests/media/test_realtime_model.py": "the session against a server that keeps the real rules",
     "tests/gateway/test_barge_in.py": "whole calls: what the model is told was heard",
     "tests/gateway/test_chaos.py": "whole calls: whatever goes wrong, each ends once and leaves nothing behind",
+    "tests/gateway/test_command_matrix.py": "whole calls: every live command in every state, on both carriers",
+    "tests/gateway/test_controlled_calls.py": "whole calls: how they begin, go on and end under control",
+    "tests/gateway/test_status_mapping.py": "whole calls: every row of the carriers' status mapping",
+    "tests/gateway/test_traps.py": "whole calls: the races and traps that others fell into, by number",
     "tests/gateway/test_demo.py": "the demo's call, on virtual time",
     "tests/gateway/test_interop.py": "a carrier that is none of ours",
 }
@@ -240,7 +249,7 @@ def test_no_file_is_large() -> None:
 # Locks
 
 PIN = re.compile(
-    r"^(?P<name>[A-Za-z0-9][\w.\[\],-]*)==(?P<version>[^\s;\\]+)(?P<rest>.*(?:\n    --hash=.*)*)",
+    r"^(?P<name>[A-Za-z0-9][\w.\[\], -]*)==(?P<version>[^\s;\\]+)(?P<rest>.*(?:\n    --hash=.*)*)",
     re.MULTILINE,
 )
 LOCKS = ("run", "local", "dev", "build")

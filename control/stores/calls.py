@@ -13,13 +13,13 @@ from decimal import Decimal
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import LIVE, CallRecord, EventRecord
 from control.stores.call_filters import CallFilters
 from control.stores.call_rows import changes_of, details_of, record_of, row_of
-from control.stores.columns import EPOCH
+from control.stores.columns import EPOCH, Instant, Text
 from control.stores.database import Database
 from control.stores.deliveries import Deliveries
 from control.stores.errors import Taken
@@ -55,13 +55,10 @@ SORTABLE: dict[str, ColumnElement[Any]] = {
     },
     # Where there is none it comes before all others.
     **{
-        name: func.coalesce(calls.c[name], "")
+        name: func.coalesce(calls.c[name], literal("", Text()))
         for name in ("agent_id", "from_number", "to_number", "disposition")
     },
-    **{
-        name: func.coalesce(calls.c[name], EPOCH, type_=calls.c[name].type)
-        for name in ("answered_at", "ended_at")
-    },
+    **{name: func.coalesce(calls.c[name], literal(EPOCH, Instant())) for name in ("answered_at", "ended_at")},
     "duration_seconds": calls.c.duration_ms,
 }
 """What a list may be sorted by."""

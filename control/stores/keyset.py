@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, or_, tuple_
+from sqlalchemy import ColumnElement, Row, and_, literal, or_, tuple_
 
 from control.stores.columns import Instant, Money, micros_of, moment_of
 from control.stores.errors import InvalidCursor, InvalidSort
@@ -89,7 +89,10 @@ class Keyset:
         values = self._read(cursor)
         if len(set(self.descending)) == 1:
             # Written as one comparison of rows, an index in this order is entered at the right place.
-            here, there = tuple_(*self.columns), tuple_(*values)
+            here = tuple_(*self.columns)
+            there = tuple_(
+                *[literal(*pair) for pair in zip(values, [each.type for each in self.columns], strict=True)]
+            )
             return here < there if self.descending[0] else here > there
         return or_(*[self._beyond(place, values) for place in range(len(self.columns))])
 

@@ -192,6 +192,10 @@ def function_output(call_id: str, output: str) -> bytes:
     return _event("conversation.item.create", item=item)
 
 
+def input_clear() -> bytes:
+    return _event("input_audio_buffer.clear")
+
+
 def response_create(event_id: str, instructions: str | None) -> bytes:
     if instructions is None:
         return _event("response.create", event_id=event_id)

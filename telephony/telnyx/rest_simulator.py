@@ -127,7 +127,7 @@ class SimulatedTelnyx:
         self.refers_to: dict[str, bool] = {}
         """Whether an address takes a referred caller; addresses not listed do."""
         self._lines = lines
-        self._api_key = api_key
+        self.api_key = api_key
         self._codec = codec
         self._voice = voice
         self._changes_ids = changes_ids
@@ -317,7 +317,7 @@ class SimulatedTelnyx:
         self, request: web.Request, answer: Callable[[web.Request, bytes], bytes]
     ) -> web.Response:
         try:
-            if request.headers.get("Authorization") != f"Bearer {self._api_key}":
+            if request.headers.get("Authorization") != f"Bearer {self.api_key}":
                 raise RequestRefused(
                     401,
                     "10009",

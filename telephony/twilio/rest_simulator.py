@@ -127,7 +127,7 @@ class SimulatedTwilio:
         self.voice_url = voice_url
         self.status_callback = status_callback
         self.fallback_url = fallback_url
-        self._auth_token = auth_token
+        self.auth_token = auth_token
         self._lines = lines
         self._voice = voice
         self._duplicates_voice = duplicates_voice
@@ -386,7 +386,7 @@ class SimulatedTwilio:
             given = base64.b64decode(credentials).decode()
         except ValueError:
             given = ""
-        if scheme != "Basic" or given != f"{self.account_sid}:{self._auth_token}":
+        if scheme != "Basic" or given != f"{self.account_sid}:{self.auth_token}":
             raise RequestRefused(401, 20003, "Authenticate")
         if request.match_info["account"] != self.account_sid:
             raise _not_found(request)
@@ -546,7 +546,7 @@ class SimulatedTwilio:
         call = TwilioCall(
             leg,
             account_sid=self.account_sid,
-            auth_token=self._auth_token,
+            auth_token=self.auth_token,
             direction=direction,
             desk=self,
             lines=self._lines,

@@ -43,3 +43,10 @@ def test_a_field_that_must_be_there() -> None:
     root = document("a: 1\n")
     with pytest.raises(ScriptError, match="needs the field b"):
         required(root, root.fields("a"), "b")
+
+
+def test_a_mapping_may_have_keys_of_the_writers_own() -> None:
+    entries = document('"+1": [1]\n"+2": near\n').entries()
+    assert {name: entry.sequence for name, entry in entries.items()} == {"+1": True, "+2": False}
+    with pytest.raises(ScriptError, match=r"x\.yaml:2: \+1: given twice"):
+        document('"+1": a\n"+1": b\n').entries()
