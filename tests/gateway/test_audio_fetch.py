@@ -12,8 +12,9 @@ import numpy as np
 import psutil
 import pytest
 
+from control.api.ports import AudioUnavailable, FetchedAudio
 from control.egress import EgressFailed, EgressRefused, OutgoingAnswer, OutgoingRequest
-from gateway.remote_audio import MAX_BYTES, FetchedAudio, RemoteAudio, RemoteAudioFailed
+from gateway.audio_fetch import MAX_BYTES, AudioFetch
 from tests.conftest import RunAsync
 
 FFMPEG = shutil.which("ffmpeg")
@@ -48,7 +49,7 @@ def tone(rate: int, channels: int = 1, seconds: float = 1.0, width: int = 2) -> 
 def fetched(run: RunAsync, content: bytes) -> FetchedAudio:
     async def scenario() -> FetchedAudio:
         server = Server(OutgoingAnswer(status=200, body=content))
-        return await RemoteAudio(server).fetch_audio("https://h/a")
+        return await AudioFetch(server)("https://h/a")
 
     return run(scenario())
 
@@ -56,16 +57,20 @@ def fetched(run: RunAsync, content: bytes) -> FetchedAudio:
 def refused(run: RunAsync, outcome: OutgoingAnswer | EgressFailed | bytes) -> str:
     async def scenario() -> str:
         answer = OutgoingAnswer(status=200, body=outcome) if isinstance(outcome, bytes) else outcome
-        with pytest.raises(RemoteAudioFailed) as failed:
-            await RemoteAudio(Server(answer)).fetch_audio("https://h/a")
+        with pytest.raises(AudioUnavailable) as failed:
+            await AudioFetch(Server(answer))("https://h/a")
         return str(failed.value)
 
     return run(scenario())
 
 
+def seconds(audio: FetchedAudio) -> float:
+    return len(audio.audio) / 2 / audio.rate
+
+
 def is_the_tone(audio: FetchedAudio) -> bool:
     """Whether it is 440 Hz and as loud as it was."""
-    samples = np.frombuffer(audio.pcm, "<i2")[800:-800] / 32768
+    samples = np.frombuffer(audio.audio, "<i2")[800:-800] / 32768
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(samples.size)))
     peak = spectrum.argmax() * audio.rate / samples.size
     return bool(abs(peak - 440) < 5 and abs(np.sqrt(np.mean(samples**2)) - 0.5 / math.sqrt(2)) < 0.05)
@@ -76,7 +81,7 @@ def is_the_tone(audio: FetchedAudio) -> bool:
 def test_a_wav_becomes_telephone_speech(virtual: RunAsync, rate: int, channels: int) -> None:
     audio = fetched(virtual, tone(rate, channels))
     assert audio.rate == 8_000
-    assert audio.seconds == pytest.approx(1.0, abs=0.01)
+    assert seconds(audio) == pytest.approx(1.0, abs=0.01)
     assert is_the_tone(audio)
 
 
@@ -101,7 +106,7 @@ def test_g711_in_a_wav_needs_no_ffmpeg(virtual: RunAsync) -> None:
         + silence
     )
     audio = fetched(virtual, b"RIFF" + struct.pack("<I", len(body)) + body)
-    assert audio.pcm == bytes(16_000)
+    assert audio.audio == bytes(16_000)
 
 
 @needs_ffmpeg
@@ -124,7 +129,7 @@ def test_every_usual_kind_is_read(
     real: RunAsync, tmp_path: Path, suffix: str, arguments: tuple[str, ...]
 ) -> None:
     audio = fetched(real, converted(tmp_path, *arguments, suffix=suffix))
-    assert audio.seconds == pytest.approx(1.0, abs=0.1)
+    assert seconds(audio) == pytest.approx(1.0, abs=0.1)
     assert is_the_tone(audio)
 
 
@@ -195,10 +200,20 @@ def test_what_cannot_be_fetched_says_why(
     assert refused(virtual, outcome).startswith(why)
 
 
+def test_what_is_no_url_is_refused_unasked(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        server = Server(OutgoingAnswer(status=200, body=tone(8_000)))
+        with pytest.raises(AudioUnavailable, match="give a url"):
+            await AudioFetch(server)("rec_1")
+        assert server.asked == []
+
+    virtual(scenario())
+
+
 def test_it_is_asked_for_within_bounds(virtual: RunAsync) -> None:
     async def scenario() -> None:
         server = Server(OutgoingAnswer(status=200, body=tone(8_000)))
-        await RemoteAudio(server).fetch_audio("https://h/a")
+        await AudioFetch(server)("https://h/a")
         (request,) = server.asked
         assert (request.method, request.max_bytes, request.redirects) == ("GET", MAX_BYTES, 3)
 
@@ -213,9 +228,9 @@ def test_a_decoder_that_hangs_is_killed(real: RunAsync, tmp_path: Path) -> None:
 
     async def scenario() -> None:
         server = Server(OutgoingAnswer(status=200, body=b"fLaC" + bytes(1_000_000)))
-        audio = RemoteAudio(server, ffmpeg=str(hanging), decode_timeout=0.1)
-        with pytest.raises(RemoteAudioFailed, match="too long to decode"):
-            await audio.fetch_audio("https://h/a")
+        audio = AudioFetch(server, ffmpeg=str(hanging), decode_timeout=0.1)
+        with pytest.raises(AudioUnavailable, match="too long to decode"):
+            await audio("https://h/a")
         assert not [child for child in psutil.Process().children() if "1000" in child.cmdline()]
 
     real(scenario())
