@@ -69,6 +69,20 @@ class AgentLeg:
                 self._outputs.agent.append(self.session.append(b"".join(self._batch)))
                 self._batch.clear()
 
+    def hush(self, seconds: float) -> None:
+        """The model is to hear no more: have it forget an unfinished turn, and hear that it is quiet.
+
+        Its voice detection would hang in mid-speech otherwise: it goes by the audio it is sent, not by time.
+        """
+        self._waiting.clear()
+        self._batch.clear()
+        if self._up is None or self.paused:
+            return
+        self.flush()
+        samples = round(seconds * self.session.input_format.rate)
+        silence = self.session.input_format.silence(samples)
+        self._outputs.agent += [self.session.clear_input(), self.session.append(silence)]
+
     # --- down
 
     def agent_audio(self, item: str, audio: bytes, playout: PlayoutClock) -> None:

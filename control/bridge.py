@@ -3,31 +3,71 @@
 What either side says comes in with the time it came; what is to be done leaves through `outputs`. The bridge owns no
 socket, no clock and no task. On the way of a 20 ms frame it makes no objects beyond the bytes themselves.
 
-Three things may end a call, and the first wins: the carrier (its stop, or a lost socket nobody replaced), a deadline,
-or us. A lost socket alone ends nothing: the carrier's may be replaced within the grace time, the agent's is.
+Of a bare stream three things may end the call, and the first wins: the carrier (its stop, or a lost socket nobody
+replaced), a deadline, or us. A lost socket alone ends nothing: the carrier's may be replaced within the grace time, the
+agent's is.
+
+A *controlled* call (`CallPolicy.controlled`) has a machine of its own beside the bridge (`control.call`), which knows
+what the bridge cannot: whether the call lives without its stream, and what it is for. The bridge then takes orders
+(`order`), reports (`outputs.news`) what would have ended a bare call, and ends only as it is told.
 """
 
+import json
 from collections.abc import Sequence
-from enum import Enum, auto
 from math import inf
 
 from control.agent_leg import AgentLeg
+from control.announcer import STOPPED
+from control.background import Background, Loop
 from control.carrier_leg import CarrierLeg
+from control.conversation import Conversation
+from control.holds import Holds
+from control.keypad import Keypad
+from control.media_deadline import Deadline
+from control.media_orders import (
+    AgentGone,
+    AgentUp,
+    AwaitPlayout,
+    CancelAwait,
+    CollectDigits,
+    DigitReported,
+    EndMedia,
+    ExpectBreak,
+    ExpectStream,
+    HoldAgent,
+    InstructAgent,
+    MediaDead,
+    MediaOrder,
+    PlayedOut,
+    PlayFile,
+    PromptPlayed,
+    Record,
+    Release,
+    ReleaseAgent,
+    Report,
+    SpeakText,
+    StopCollecting,
+    StopFile,
+    StreamDown,
+    StreamMissing,
+    StreamUp,
+    TellAgent,
+    ToolAsked,
+    ToolResult,
+    Unheard,
+)
 from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outputs
 from control.policy import CallPolicy
-from control.timeline import Timeline
-from control.transcript import Transcript
-from media import g711
-from media.digits import DigitCollector, DigitEvent, KeyPressed, KeysEntered
-from media.dtmf import DtmfDetector
+from control.redial import Redial
+from control.timeline import Timeline, TimelineEvent
+from control.tool_calls import ToolCalls
+from media.digits import DigitEvent, KeyPressed, KeysEntered
+from media.hold_tone import hold_tone
 from media.latency import LatencyTracker
-from media.playout import Cut
 from media.realtime import events as agent
-from media.realtime.configuration import ItemCut
 from media.realtime.events import Role, Severity
 from media.realtime.session import RealtimeSession, SessionState
-from media.turns import Floor, Speech, TurnTracker
-from media.voiced import VoicedTime
+from media.turns import Floor
 from telephony import events as carrier
 from telephony.stream import UNSUPPORTED_FORMAT, CarrierStream
 
@@ -37,25 +77,12 @@ _RESUMED = (
 )
 
 
-# Where the caller may not interrupt, this much of speech is still something to answer afterwards, in seconds.
-_UTTERANCE = 0.4
-# An agent session that lived this long was sound: its loss is a new trouble, not the old one again. Counted from
-# `ready`, or a server that accepts and closes would be dialled without pause for as long as the caller stays.
-_STEADY = 10.0
-
-
-# Tool calls answered before the caller or the agent is heard again; a model that makes more talks to itself.
-_TOOL_ROUNDS = 20
-
-
-class Deadline(Enum):
-    """What the bridge waits for, beyond what its machines wait for."""
-
-    MEDIA = auto()
-    GRACE = auto()
-    DURATION = auto()
-    SILENCE = auto()
-    GOODBYE = auto()
+# The hold that a break of the stream is by itself, beside those ordered.
+_BREAK = "break"
+# What a model makes of the words after this is its own; it speaks the caller's language.
+_SAY = "Say this to the caller now, in your own words: "
+# Python 3.11 looks a member up by a call, and this one is asked for with every frame of the agent's.
+_AGENT = Floor.AGENT
 
 
 class Bridge:
@@ -67,42 +94,68 @@ class Bridge:
     def __init__(self, policy: CallPolicy, now: float) -> None:
         self.policy = policy
         self.outputs = Outputs()
-        self.timeline = Timeline(now)
-        self.transcript = Transcript()
-        self.turns = TurnTracker()
-        self.latency = LatencyTracker(now)
+        self.timeline = Timeline(now, self._follow if policy.controlled else None)
         self.carrier = CarrierLeg(
             self.outputs, lead=policy.lead, heard_offset=policy.heard_offset, record=policy.record
         )
         self.agent: AgentLeg | None = None
+        self._deadlines: dict[Deadline, float] = {}
+        self.conversation = Conversation(
+            policy,
+            carrier=self.carrier,
+            timeline=self.timeline,
+            deadlines=self._deadlines,
+            outputs=self.outputs,
+            report=self._report,
+            now=now,
+        )
+        self.transcript = self.conversation.transcript
+        self.turns = self.conversation.turns
         self.usage = agent.Usage()
-        self.digits = DigitCollector()
-        self._tones = DtmfDetector() if policy.digits.in_band else None
+        self._last_words = self.conversation.last_words
+        self._keypad = Keypad(in_band=policy.digits.in_band)
         self.started: carrier.Started | None = None
         self.answered_at: float | None = None
         self.ended_at: float | None = None
         self.ended_reason: str | None = None
-        self.tools_called: list[str] = []
+        self.tools = ToolCalls()
         self.ws_unavailable = False
         self.wake_changed = True
         self.armed = inf
         """When the owner will poll next, as it last said: what is due later need not be told now."""
 
-        self._deadlines: dict[Deadline, float] = {}
+        self._redial = Redial(policy.deadlines.agent_retries)
         self._greeted = False
-        self._greeting_protected = False
-        self._in_question = False
-        self._voiced = VoicedTime()
-        self._resuming = False
         self._answer_owed = False
-        self._agent_losses = 0
-        self._ready_at: float | None = None
         self._uplink_dropped = 0
-        self._keys_entered = 0
-        self._tool_rounds = 0
+        self._instruction_owed: str | None = None
+        self._told = 0
         self._rotate = False
-        self._goodbye: str | None = None
+        self._holds = Holds()
+        self._background = Background(self.carrier)
+        self._file: tuple[str, Loop] | None = None
+        self._break_expected = False
+        self._deaf = False
+        """Whether the model is not to hear the caller."""
+        self._guarded = False
+        """Whether the agent may not simply be heard."""
         self._last_media = now
+
+    def _report(self, report: Report) -> None:
+        if self.policy.controlled:
+            self.outputs.news.append(report)
+
+    def _follow(self, event: TimelineEvent) -> None:
+        self.outputs.news.append(event)
+
+    @property
+    def secret(self) -> bool:
+        """Whether what the caller presses and says must leave no trace."""
+        return self._keypad.secret
+
+    @property
+    def latency(self) -> LatencyTracker:
+        return self.conversation.latency
 
     # --- the carrier's side
 
@@ -112,7 +165,7 @@ class Bridge:
             return
         if self.carrier.stream is not None:
             self.outputs.actions.append(CloseCarrier())
-            self.carrier.lose(now)
+            self._lose_stream(now)
             self.timeline.add(now, "stream.superseded", generation=self.carrier.generation)
         self.carrier.attach(stream)
         self._last_media = now
@@ -139,10 +192,20 @@ class Bridge:
         if self.over() or self.carrier.stream is None:
             return
         self.timeline.add(now, "stream.lost", code=code, reason=reason, generation=self.carrier.generation)
-        self.ws_unavailable = True
-        self.carrier.lose(now)
-        self._deadlines[Deadline.GRACE] = now + self.policy.deadlines.close_grace
+        self.ws_unavailable = self.ws_unavailable or not self._break_expected
+        self._stream_gone(now, stopped=False)
+
+    def _stream_gone(self, now: float, *, stopped: bool) -> None:
+        self._report(StreamDown(self.carrier.generation, stopped))
+        self._lose_stream(now)
+        if not self._break_expected:
+            self._deadlines[Deadline.GRACE] = now + self.policy.deadlines.close_grace
         self.wake_changed = True
+
+    def _lose_stream(self, now: float) -> None:
+        if self.secret:
+            self._release_secretly(now)
+        self.carrier.lose(now)
 
     def carrier_pressure(self, paused: bool, now: float) -> None:
         self.carrier.playout.paused = paused
@@ -154,13 +217,32 @@ class Bridge:
         if not frames:
             self.wake_changed = True  # a gap: the reorder window has a deadline now
             return
-        self.carrier.take(frames, now)
-        if self.agent is not None and self._goodbye is None:  # a call that is ending takes no new turn
+        if self._deaf:
+            frames = self._kept_from_the_model(frames, now)
+        elif self.agent is not None:
             self.agent.caller_audio(frames)
-        if self._in_question:
-            self._weigh_barge_in(frames, now)
-        if self._tones is not None:
-            self._listen_for_tones(self._tones, frames, now)
+        self.carrier.take(frames, now)
+        if self.conversation.in_question and self.conversation.weigh(frames, now):
+            self._settle(now)
+        if self._keypad.in_band and not self.secret:
+            self._listen_for_tones(frames, now)
+
+    def _kept_from_the_model(self, frames: Sequence[bytes], now: float) -> Sequence[bytes]:
+        """Return what may be recorded of it: of a caller who enters a secret, silence as long."""
+        if not self.secret:
+            return frames
+        if self._keypad.in_band:
+            self._listen_for_tones(frames, now)
+        return [self.carrier.inbound.silence(len(frame)) for frame in frames]
+
+    def _release_secretly(self, now: float) -> None:
+        """What waits for its place in the order came while a secret was entered: it must not outlast it."""
+        self.carrier.take(self._kept_from_the_model(self.carrier.reorder.poll(inf), now), now)
+
+    def _listen_for_tones(self, frames: Sequence[bytes], now: float) -> None:
+        if pressed := self._keypad.hear(frames, self.carrier.inbound.encoding, now):
+            self._digit_events(pressed, now)
+            self._settle(now)
 
     def _carrier_event(self, event: carrier.StreamEvent, stream: CarrierStream, now: float) -> None:
         match event:
@@ -171,18 +253,18 @@ class Bridge:
             case carrier.MediaReceived(chunk, payload):
                 self._caller_audio(self.carrier.reorder.push(chunk, payload, now), now)
             case carrier.DigitReceived(digit, occurred_at, sequence):
-                self._digit_events(self.digits.push(digit, occurred_at, sequence, now), now)
+                self._digit_events(self._keypad.push(digit, occurred_at, sequence, now), now)
             case carrier.MarkReached(name):
                 self._mark_reached(name, now)
             case carrier.Stopped():
                 self.timeline.add(now, "stream.stopped", generation=self.carrier.generation)
-                self._end("caller-hangup", now)
+                self._stream_stopped(now)
             case carrier.CarrierFault(code, detail):
                 self.timeline.add(now, "carrier.error", code=code, detail=detail)
                 if code == UNSUPPORTED_FORMAT:
-                    self._end("error", now)
+                    self._undecodable(now)
             case carrier.Malformed(reason):
-                if stream.malformed == 1:
+                if stream.malformed == 1 and not self.secret:  # the reason may quote what was pressed
                     self.timeline.add(now, "carrier.malformed", reason=reason)
             case carrier.Flooded(malformed):
                 self.timeline.add(now, "carrier.flooded", malformed=malformed)
@@ -192,11 +274,26 @@ class Bridge:
                 if stream.unrecognised.get(name) == 1:
                     self.timeline.add(now, "carrier.unrecognised", message=name)
 
+    def _stream_stopped(self, now: float) -> None:
+        """Nobody but a call's machine knows whether the call lives on."""
+        if not self.policy.controlled:
+            self._end("caller-hangup", now)
+            return
+        self.outputs.actions.append(CloseCarrier())
+        self._stream_gone(now, stopped=True)
+
+    def _undecodable(self, now: float) -> None:
+        if not self.policy.controlled:
+            self._end("error", now)
+            return
+        self.outputs.actions.append(CloseCarrier(1003))
+        self._stream_gone(now, stopped=False)
+
     def _mark_reached(self, name: str, now: float) -> None:
         """Five a second while the agent speaks: only what may follow from it is looked at."""
         self.carrier.mark_reached(name, now)
-        self._agent_may_have_finished(now)
-        if self._goodbye is not None or self._rotate:
+        self.conversation.agent_may_have_finished(now)
+        if self._guarded or self._rotate:
             self._settle(now)
         self._playout_moved()
 
@@ -214,13 +311,19 @@ class Bridge:
             outbound=str(self.carrier.playout.format),
         )
         self._deadlines[Deadline.MEDIA] = now + self.policy.deadlines.media_watchdog
+        self._report(StreamUp(self.carrier.generation, event.stream_id))
         if first:
-            self.answered_at = now
-            self.latency = LatencyTracker(now)
-            self._deadlines[Deadline.DURATION] = now + self.policy.deadlines.max_duration
-            self.timeline.add(now, "call.answered")
+            self._answered(now)
+        self._break_over(now)
         self._join(now)
         self._send_due(now)
+
+    def _answered(self, now: float) -> None:
+        self.answered_at = now
+        self.conversation.latency = LatencyTracker(now)
+        if not self.policy.controlled:
+            self._deadlines[Deadline.DURATION] = now + self.policy.deadlines.max_duration
+            self.timeline.add(now, "call.answered")
 
     # --- the agent's side
 
@@ -228,11 +331,11 @@ class Bridge:
         """A socket to the model is up; `wall` is unix time, which the session's expiry is told in."""
         if self.over():
             return
-        self.agent = AgentLeg(session, self.outputs, uplink_frames=self.policy.uplink_frames)
-        self._resuming = self._greeted
-        history = self.transcript.history() if self._resuming else []
-        session.opened(now, history=history, wall=wall)
-        if self._resuming:
+        self.agent = self.conversation.agent = AgentLeg(
+            session, self.outputs, uplink_frames=self.policy.uplink_frames
+        )
+        session.opened(now, history=self.transcript.history(), wall=wall)
+        if self._greeted:
             session.inject(Role.SYSTEM, _RESUMED, now)
         self._settle(now)
 
@@ -270,39 +373,46 @@ class Bridge:
             self.turns.turns or self.transcript.utterances or self.carrier.playout.speaking()
         ):
             self._greeted = False  # it was asked for and never heard
-        if self._ready_at is not None and now - self._ready_at >= _STEADY:
-            self._agent_losses = 0
-        self._ready_at = None
+        wait = self._redial.lost(now)
         self._drop_agent()
-        if self._goodbye is not None and not self._saying():
-            self._end(self._goodbye, now)
+        self._last_words_heard(now)
+        if self.over():
             return
-        retries = self.policy.deadlines.agent_retries
-        if not retry or self._agent_losses >= len(retries):
+        if not retry or wait is None:
+            self._agent_gone(reason, now)
+            return
+        self.outputs.actions.append(ConnectAgent(wait, reason))
+
+    def _agent_gone(self, reason: str, now: float) -> None:
+        if self.policy.controlled:
+            self._report(AgentGone(reason))
+        else:
             self._end("error", now)
-            return
-        self.outputs.actions.append(ConnectAgent(retries[self._agent_losses], reason))
-        self._agent_losses += 1
 
     def agent_pressure(self, paused: bool) -> None:
         if self.agent is not None:
             self.agent.paused = paused
 
     def _agent_audio(self, leg: AgentLeg, item: str, audio: bytes, now: float) -> None:
-        if not audio or (self._goodbye is not None and not self._saying()):
-            return  # while a call ends, only the response under way is heard
-        if self.turns.floor is not Floor.AGENT:
+        if not audio or (self._guarded and not self._may_be_heard(now)):
+            return
+        if self.turns.floor is not _AGENT:
             self.latency.audio_received(now)
         playout = self.carrier.playout
         leg.agent_audio(item, audio, playout)
         self._send_due(now)
-        self._playout_moved()
+        if not playout.settled_until(self.armed):
+            self._playout_moved()
+
+    def _may_be_heard(self, now: float) -> bool:
+        """Nothing of an agent on hold; of one whose last words are awaited, only the response under way."""
+        if self._holds.any or (self._last_words.locked and not self.conversation.saying()):
+            return False
+        self._background.give_way(now)
+        return True
 
     def _playout_moved(self) -> None:
-        playout = self.carrier.playout
-        if playout.settled_until(self.armed):
-            return
-        deadline = playout.next_deadline()
+        deadline = self.carrier.playout.next_deadline()
         if deadline is not None and deadline < self.armed:
             self.wake_changed = True
 
@@ -325,21 +435,19 @@ class Bridge:
             case agent.TranscriptFailed(_, code, message):
                 self.timeline.add(now, "transcript.failed", code=code, message=message)
             case agent.ResponseStarted():
-                if self._goodbye is not None:
-                    leg.session.interrupt([], now)  # begun too late to be heard
-                self.latency.response_started(now)
+                self._response_started(leg, now)
             case agent.AudioReceived(item_id, audio):
                 self._agent_audio(leg, item_id, audio, now)
             case agent.AudioEnded(item_id):
                 leg.audio_ended(item_id, self.carrier.playout)
                 self._send_due(now)
-            case agent.ToolCall(call_id, name, _):
-                self._tool_call(leg, call_id, name, now)
+            case agent.ToolCall():
+                self._tool_call(leg, event, now)
             case agent.ResponseDone(_, status, reason, usage):
                 self.usage += usage
                 if status not in ("completed", "cancelled"):
                     self.timeline.add(now, "agent.response", status=status, reason=reason)
-                self._agent_may_have_finished(now)
+                self.conversation.agent_may_have_finished(now)
             case agent.TranscriptionUsage(_, usage):
                 self.usage += usage
             case agent.Truncated(_, audio_end_ms):
@@ -347,14 +455,14 @@ class Bridge:
             case agent.ExpiringSoon(seconds_left):
                 self.timeline.add(now, "agent.expiring", seconds_left=seconds_left)
                 # A session that is short from its beginning is used to its end: the next would be no longer.
-                self._rotate = self._ready_at is not None and now - self._ready_at >= _STEADY
+                self._rotate = self._redial.steady(now)
             case agent.AgentFault():
                 self._fault(event, now)
             case agent.Unrecognised():
                 pass
 
     def _agent_ready(self, event: agent.Ready, now: float) -> None:
-        self._ready_at = now
+        self._redial.ready(now)
         self.timeline.add(
             now,
             "agent.ready",
@@ -362,7 +470,16 @@ class Bridge:
             input=str(event.input_format),
             output=str(event.output_format),
         )
+        if not self.carrier.started:
+            self._report(AgentUp(joined=False))
         self._join(now)
+
+    def _response_started(self, leg: AgentLeg, now: float) -> None:
+        words = self._last_words
+        if self._holds.any or (words.locked and not words.response_due):
+            leg.session.interrupt([], now)  # nobody is to hear it, or it began too late to be heard
+        words.response_due = False
+        self.latency.response_started(now)
 
     def _join(self, now: float) -> None:
         """Both legs are up: audio flows. The greeting leaves with the first join."""
@@ -371,32 +488,55 @@ class Bridge:
             return
         if not leg.joined:
             leg.join(self.carrier.inbound, self.carrier.playout.format)
-            self.timeline.add(now, "call.resumed" if self._greeted else "call.started")
+            self._joined(now)
         elif leg.inbound != self.carrier.inbound:
             leg.join(self.carrier.inbound, self.carrier.playout.format)
-        self._await_speech(now)
+        self.conversation.await_speech(now)
+        self._pay_debt(now)
+
+    def _joined(self, now: float) -> None:
+        self._report(AgentUp(joined=True))
+        if self._greeted:
+            self.timeline.add(now, "call.resumed")
+        elif not self.policy.controlled:
+            self.timeline.add(now, "call.started")
+
+    def _pay_debt(self, now: float) -> None:
+        """Ask for what the agent is to say, where it may speak: the greeting first of all."""
+        leg = self.agent
+        if leg is None or not leg.joined or not self.carrier.started or self._muzzled:
+            return
         if not self._greeted:
             self._greeted = True
-            self._greet(leg, now)
-        elif self._resuming and self._answer_owed:
-            self._answer_owed = False
-            leg.session.request_response(now)
+            if self._greet(leg, now):
+                self._answer_owed = False
+        if self._instruction_owed is not None or self._answer_owed:
+            leg.session.request_response(now, instructions=self._instruction_owed)
+            self._instruction_owed, self._answer_owed = None, False
 
-    def _greet(self, leg: AgentLeg, now: float) -> None:
+    @property
+    def _muzzled(self) -> bool:
+        """Whether the agent is to begin nothing."""
+        return self._holds.any or self._last_words.locked
+
+    def _greet(self, leg: AgentLeg, now: float) -> bool:
         if self.policy.greeting is None:
-            return
+            return False
         self.latency.greeting(now)
-        self._greeting_protected = self.policy.barge_in.protect_greeting
+        self.conversation.greeting_protected = self.policy.barge_in.protect_greeting
         leg.session.request_response(now, instructions=self.policy.greeting)
+        return True
 
-    def _tool_call(self, leg: AgentLeg, call_id: str, name: str, now: float) -> None:
-        # The model waits for ever for an output that does not come, so an unknown tool is answered too.
-        self.tools_called.append(name)
-        self.timeline.add(now, "tool.invoked", tool=name, tool_call_id=call_id)
-        self._tool_rounds += 1
-        if self._tool_rounds > _TOOL_ROUNDS:
+    def _tool_call(self, leg: AgentLeg, call: agent.ToolCall, now: float) -> None:
+        self.timeline.add(now, "tool.invoked", tool=call.name, tool_call_id=call.call_id)
+        if not self.tools.called(call.call_id, call.name, leg.session):
             return  # a loop: nobody hears anything of it
-        leg.session.tool_result(call_id, f'{{"error": "no tool named {name} is configured"}}', now)
+        if self.policy.controlled:
+            self._report(ToolAsked(call.call_id, call.name, json.dumps(call.arguments)))
+            return
+        # The model waits for ever for an output that does not come, so an unknown tool is answered too.
+        refusal = f'{{"error": "no tool named {call.name} is configured"}}'
+        leg.session.tool_result(call.call_id, refusal, now)
 
     def _fault(self, event: agent.AgentFault, now: float) -> None:
         self._note_fault(event, now)
@@ -409,130 +549,64 @@ class Bridge:
             now, "agent.error", code=event.code, message=event.message, severity=event.severity.value
         )
 
-    # --- turns and barge-in
+    def _send_due(self, now: float) -> None:
+        if not self.carrier.send_due(now) or self.turns.floor is _AGENT:
+            return
+        if self.carrier.playout.speaking() and self.conversation.agent_audio_left(now):
+            self.tools.somebody_spoke()
+
+    # --- turns
 
     def _caller_started(self, now: float) -> None:
-        self.timeline.add(now, "speech.started")
-        self._tool_rounds = 0
-        self._deadlines.pop(Deadline.SILENCE, None)
-        self.latency.caller_started(now)
-        self.turns.handle(Speech.CALLER_STARTED, now)
-        if not self.policy.barge_in.ours:
-            self._accept_barge_in(now)
+        if self._unheard:
+            self.conversation.hush()  # it was on its way when the model went deaf
             return
-        self._in_question = True
-        self._voiced.reset()
-        self._weigh_barge_in((), now)
+        self.tools.somebody_spoke()
+        self.conversation.caller_started(now)
 
     def _caller_stopped(self, leg: AgentLeg, now: float) -> None:
-        self.timeline.add(now, "speech.ended")
-        self._await_speech(now)
-        contested = self.turns.floor is Floor.CONTESTED
-        self.turns.handle(Speech.CALLER_STOPPED, now)
-        self._in_question = False
-        if contested and self.turns.floor is Floor.AGENT and self._voiced.seconds < _UTTERANCE:
-            return  # a cough: the agent keeps the floor, and owes nothing
-        self.latency.caller_stopped(now, self.policy.vad_silence)
-        if self.policy.barge_in.ours and self._goodbye is None:
+        if self._unheard:
+            return
+        owed = self.conversation.caller_stopped(now)
+        if owed and self.policy.barge_in.ours and not self._last_words.locked:
             leg.session.request_response(now)
 
-    def _weigh_barge_in(self, frames: Sequence[bytes], now: float) -> None:
-        """Has the caller said enough since the model heard speech begin?"""
-        for frame in frames:
-            self._voiced.feed(frame, self.carrier.inbound.encoding)
-        barge_in = self.policy.barge_in
-        if not barge_in.enabled or self._greeting_protected:
-            return
-        if self._voiced.seconds >= barge_in.min_speech:
-            self._accept_barge_in(now)
-            self._settle(now)
-
-    def _accept_barge_in(self, now: float) -> None:
-        """Silence the agent, whatever of it is under way; each part only where it is."""
-        self._in_question = False
-        if self._goodbye is not None:
-            return
-        if self.carrier.playout.speaking():
-            self._cut(now)
-        elif self.agent is not None and self.agent.session.responding:
-            self.agent.session.interrupt([], now)
-
-    def _cut(self, now: float) -> None:
-        rate = self.carrier.playout.format.rate
-        cut = self.carrier.cut(now)
-        cuts = self.agent.interrupt(cut, rate, now) if self.agent is not None else []
-        self._tell_transcript(cut, cuts)
-        self.turns.handle(Speech.AGENT_CUT, now)
-        self._greeting_protected = False
-        self.timeline.add(
-            now,
-            "barge_in",
-            position_ms=round(cut.heard * 1000 / rate),
-            heard_ms=cuts[0].heard_ms if cuts else None,
-            discarded_ms=round(cut.discarded * 1000 / rate),
-            items=len(cuts),
-        )
-
-    def _tell_transcript(self, cut: Cut, told: Sequence[ItemCut] = ()) -> None:
-        """Note what was heard of each item; those of a session that is gone, or at the call's end, are told nobody."""
-        rate = self.carrier.playout.format.rate
-        for item in cut.items:
-            self.transcript.cut(item.item, item.heard * 1000 // rate)
-        for each in told:
-            self.transcript.cut(each.item_id, each.heard_ms)
-
-    def _agent_may_have_finished(self, now: float) -> None:
-        if not self._greeting_protected and self.turns.floor not in (Floor.AGENT, Floor.CONTESTED):
-            return
-        if self._saying():
-            return
-        self._greeting_protected = False  # heard, or never to be
-        if self.turns.handle(Speech.AGENT_FINISHED, now):
-            self.timeline.add(now, "ai.speech.ended")
-            self._await_speech(now)
-
-    def _await_speech(self, now: float) -> None:
-        """It is quiet: somebody should speak before long (lesson 15: counted from the end of playout)."""
-        silence = self.policy.deadlines.silence
-        if silence is not None and self.turns.floor in (Floor.NOBODY, Floor.WAITING):
-            self._deadlines[Deadline.SILENCE] = now + silence
-
-    def _send_due(self, now: float) -> None:
-        if not self.carrier.send_due(now):
-            return
-        if self.turns.floor is not Floor.AGENT and self.turns.handle(Speech.AGENT_STARTED, now):
-            self.latency.audio_sent(now, self.carrier.playout.round_trip / 2)
-            self.timeline.add(now, "ai.speech.started")
-            self._tool_rounds = 0
-            self._deadlines.pop(Deadline.SILENCE, None)
+    @property
+    def _unheard(self) -> bool:
+        """Whether the model was made to forget what it heard of the caller."""
+        return self._holds.any or self.secret
 
     # --- digits
-
-    def _listen_for_tones(self, tones: DtmfDetector, frames: Sequence[bytes], now: float) -> None:
-        for frame in frames:
-            for tone in tones.feed(g711.decode(frame, self.carrier.inbound.encoding)):
-                self._digit_events(self.digits.push(tone.digit, None, None, now), now)
-                self._settle(now)
 
     def _digit_events(self, pressed: Sequence[DigitEvent], now: float) -> None:
         for event in pressed:
             match event:
                 case KeyPressed(digit):
-                    self._await_speech(now)
-                    self.timeline.add(now, "call.dtmf.received", digit=digit)
+                    self._key_pressed(digit, now)
                 case KeysEntered(digits):
                     self._digits_to_model(digits, now)
         self.wake_changed = True
 
+    def _key_pressed(self, digit: str, now: float) -> None:
+        self.conversation.somebody_spoke()
+        self.conversation.await_speech(now)
+        if not self.secret:
+            self.timeline.add(now, "call.dtmf.received", digit=digit)
+        if not self._keypad.collecting:
+            return
+        self._report(DigitReported(digit))
+        announcer = self.conversation.announcer
+        if announcer.playing and not announcer.locked:
+            self.conversation.cut(now)  # whoever knows the answer need not hear the question out
+
     def _digits_to_model(self, digits: str, now: float) -> None:
         policy = self.policy.digits
-        if self._goodbye is not None or not policy.to_model:
+        if not policy.to_model or self._muzzled or self._keypad.collecting or self.secret:
             return
         if policy.interrupts and self.carrier.playout.speaking():
-            self._cut(now)
+            self.conversation.cut(now)
         words = f"[The caller pressed these keys: {digits}]"
-        self._keys_entered += 1
-        item_id = f"keys_{self._keys_entered}"
+        item_id = self._next_item("keys")
         self.transcript.text(item_id, Role.CALLER, words, final=True, at=self._since_answer(now))
         if self.agent is None:
             self._answer_owed = True  # the next session is told of them with the rest
@@ -552,31 +626,225 @@ class Bridge:
         """End the call for our own `reason`, once what is being said was heard."""
         if self.over():
             return
-        if not after_playout or not self._saying():
+        if not after_playout or not self.conversation.saying():
             self._end(reason, now)
             return
-        if self._goodbye is not None:
-            return
-        self._goodbye = reason
-        self._deadlines[Deadline.GOODBYE] = now + self.policy.deadlines.goodbye
-        self.wake_changed = True
+        self._expect_response()
+        self._last_words.end_with(reason, now)
+        self._review(now)
 
-    def _saying(self) -> bool:
-        responding = self.agent is not None and self.agent.session.responding
-        return self.carrier.playout.speaking() or responding
+    def _expect_response(self) -> None:
+        if self.agent is not None and self.agent.session.asked:
+            self._last_words.response_due = True
+
+    def _last_words_heard(self, now: float) -> None:
+        """See whether what somebody waits for was said and heard."""
+        if not self._last_words.locked or self.conversation.saying():
+            return
+        if self._last_words.reason is not None:
+            self._end(self._last_words.reason, now)
+            return
+        for ticket in self._last_words.heard():
+            self._report(PlayedOut(ticket))
+        self._review(now)
 
     def _end(self, reason: str, now: float) -> None:
         """End now; a reason of ours that a goodbye was heard for stands, unless the carrier was first after all."""
         if self.over():
             return
-        if self._goodbye is not None and reason != "caller-hangup":
-            reason = self._goodbye
+        if self._last_words.reason is not None and reason != "caller-hangup":
+            reason = self._last_words.reason
         self.ended_reason = reason
         self.ended_at = now
-        self._tell_transcript(self.carrier.finish(now))
+        if self.secret:
+            self._release_secretly(now)
+        self.conversation.tell_transcript(self.carrier.finish(now))
+        self.conversation.announcer.end(now)
         self._deadlines.clear()
-        self.timeline.add(now, "call.ended", ended_reason=reason)
+        if not self.policy.controlled:
+            self.timeline.add(now, "call.ended", ended_reason=reason)
         self.outputs.actions += [CloseCarrier(), CloseAgent(), Finish(reason)]
+
+    # --- orders of the call's machine
+
+    def order(self, order: MediaOrder, now: float) -> None:
+        """Do what the call's machine wants; a call that is over takes no orders."""
+        if self.over():
+            return
+        self._carry_out(order, now)
+        self._settle(now)
+
+    def _carry_out(self, order: MediaOrder, now: float) -> None:
+        match order:
+            case ExpectBreak(unheard):
+                self._expect_break(unheard, now)
+            case ExpectStream():
+                self._expect_stream(now)
+            case HoldAgent():
+                self._hold(order.reason, _loop(order), now)
+            case ReleaseAgent(reason, tell, respond):
+                if tell is not None:
+                    self._tell(Role.SYSTEM, tell, now)
+                self._answer_owed = self._answer_owed or respond
+                self._release(reason, now)
+            case AwaitPlayout(ticket):
+                self._expect_response()
+                self._last_words.wait_for(ticket, now)
+                self._review(now)
+            case CancelAwait(ticket):
+                self._last_words.cancel(ticket)
+                self._review(now)
+            case SpeakText():
+                self.conversation.announcer.speak(order, now)
+                self._review(now)
+            case InstructAgent(text):
+                self._instruction_owed = f"{_SAY}{text}"
+                self._review(now)
+            case PlayFile():
+                self._play(order, now)
+            case StopFile():
+                self._stop_loop()
+                self.conversation.announcer.stop_file(now)
+                self._sound(now)
+            case TellAgent(role, text, respond):
+                self._tell(role, text, now)
+                self._answer_owed = self._answer_owed or respond
+                self._review(now)
+            case ToolResult(tool_call_id, output):
+                self._tool_result(tool_call_id, output, now)
+            case CollectDigits(secret):
+                self._collect(now, secret=secret)
+            case StopCollecting():
+                self._keypad.stop(now)
+                self._review(now)
+            case Record(action):
+                self.carrier.record(action, now)
+                self.timeline.add(now, "recording.changed", action=action.value)
+            case Release():
+                self._end("transfer", now)
+            case EndMedia(reason):
+                self._end(reason.value, now)
+
+    def prompt_ready(self, ticket: str, audio: bytes, rate: int, now: float) -> None:
+        """The audio of a `Synthesise`: PCM16, mono."""
+        if not self.over():
+            self.conversation.announcer.ready(ticket, audio, rate)
+            self._settle(now)
+
+    def prompt_failed(self, ticket: str, why: str, now: float) -> None:
+        """There will be no audio of a `Synthesise`."""
+        if not self.over():
+            self.conversation.announcer.failed(ticket, why, now)
+            self._settle(now)
+
+    def _expect_break(self, unheard: Unheard, now: float) -> None:
+        self._break_expected = True
+        self._deadlines.pop(Deadline.GRACE, None)
+        if unheard is Unheard.CUT:
+            if self._holds.any and self.carrier.playout.speaking():
+                self.conversation.cut(now, by_caller=False)  # a prompt, in the middle of a hold
+            self._hold(_BREAK, None, now)
+        self._review(now)
+
+    def _expect_stream(self, now: float) -> None:
+        self._break_over(now)
+        if self.carrier.stream is None:
+            self._deadlines[Deadline.GRACE] = now + self.policy.deadlines.close_grace
+
+    def _break_over(self, now: float) -> None:
+        if self._break_expected:
+            self._break_expected = False
+            self._last_media = now
+            self._release(_BREAK, now)
+
+    def _hold(self, reason: str, loop: Loop | None, now: float) -> None:
+        first = not self._holds.any
+        self._holds.hold(reason, loop)
+        if first:
+            self.conversation.hold(now)
+        self._sound(now)
+
+    def _release(self, reason: str, now: float) -> None:
+        self._holds.release(reason)
+        self._sound(now)
+
+    def _play(self, order: PlayFile, now: float) -> None:
+        if not order.loop or not order.audio:
+            self.conversation.announcer.play(order, now)
+            self._review(now)
+            return
+        self._stop_loop()
+        self._file = (order.ticket, Loop(order.audio, order.rate))
+        self._sound(now)
+
+    def _stop_loop(self) -> None:
+        if self._file is not None:
+            self._report(PromptPlayed(self._file[0], ok=False, detail=STOPPED))
+            self._file = None
+
+    def _sound(self, now: float) -> None:
+        """What is heard while nothing is said: on hold what belongs to the hold, silence if that is it."""
+        file = self._file[1] if self._file is not None else None
+        self._background.play(self._holds.sound if self._holds.any else file, now)
+        self._review(now)
+
+    def _collect(self, now: float, *, secret: bool) -> None:
+        if secret and not self._unheard:
+            self.conversation.deafen(now)
+        self._keypad.collect(secret=secret)
+        self._review(now)
+
+    def _tool_result(self, call_id: str, output: str, now: float) -> None:
+        call = self.tools.answered(call_id)
+        if call is None:
+            return
+        if self.agent is not None and self.agent.session is call.session:
+            call.session.tool_result(call_id, output, now)
+            self._answer_owed = self._answer_owed or self._muzzled
+            return
+        self._tell(Role.SYSTEM, f"[The tool {call.name}, called before, answered: {output}]", now)
+        self._answer_owed = True
+        self._review(now)
+
+    def _tell(self, role: Role, words: str, now: float) -> None:
+        """Put something nobody said into the conversation, of this session and of those after it."""
+        item_id = self._next_item("note")
+        self.transcript.note(item_id, role, words, self._since_answer(now))
+        if self.agent is not None:
+            self.agent.session.inject(role, words, now, item_id=item_id)
+
+    def _next_item(self, kind: str) -> str:
+        self._told += 1
+        return f"{kind}_{self._told}"
+
+    def _review(self, now: float) -> None:
+        """After anything that decides who may hear and speak: the agent's ears, its mouth, and what it still owes."""
+        self._deaf = self._muzzled or self.secret
+        self._guarded = self._deaf or self._background.active or self.conversation.announcer.active
+        self.conversation.rest(self._holds.any or self._break_expected or self._keypad.collecting, now)
+        self._pay_debt(now)
+        self.wake_changed = True
+
+    def _attend(self, now: float) -> None:
+        """See to what is heard beside the model's own speech, and to whoever waits for the end of it."""
+        announcer = self.conversation.announcer
+        if announcer.active:
+            announcer.note_heard(self.agent, now)
+            if announcer.due and self._prompt_may_begin():
+                self._background.give_way(now)
+                announcer.begin_due(self._since_answer(now), now)
+            self._review(now)
+        self._last_words_heard(now)
+        if self.over():
+            return
+        if self._background.active:
+            self._background.fill(now)
+        self._send_due(now)
+
+    def _prompt_may_begin(self) -> bool:
+        """A prompt comes after what the model is saying, never into it."""
+        responding = self.agent is not None and self.agent.session.responding
+        return self.carrier.formats_known and not responding
 
     # --- time passing
 
@@ -592,7 +860,9 @@ class Bridge:
         machines = (
             self.carrier.playout.next_deadline() if self.carrier.started else None,
             self.carrier.reorder.next_deadline(),
-            self.digits.next_deadline(),
+            self._keypad.next_deadline(),
+            self._last_words.next_deadline(),
+            self._background.next_deadline(),
             session,
         )
         return [deadline for deadline in machines if deadline is not None]
@@ -602,11 +872,17 @@ class Bridge:
             return
         for deadline in [deadline for deadline, at in self._deadlines.items() if at <= now]:
             self._deadline_passed(deadline, now)
+        if self._last_words.locked:
+            self._last_words_overdue(now)
         if self.over():
             return
+        if self._keypad.secret_over(now):
+            self._release_secretly(now)
+            self._keypad.uncover()
+            self._review(now)
         if frames := self.carrier.reorder.poll(now):
             self._caller_audio(frames, now)
-        self._digit_events(self.digits.poll(now), now)
+        self._digit_events(self._keypad.poll(now), now)
         if self.agent is not None:
             leg = self.agent
             for event in leg.session.poll(now):
@@ -619,36 +895,60 @@ class Bridge:
             case Deadline.MEDIA:
                 self._media_deadline(now)
             case Deadline.GRACE:
-                self._end("error", now)
+                self._stream_missing(now)
             case Deadline.DURATION:
                 self._deadlines.pop(deadline, None)  # gone if another, as late, has ended the call
                 self.end("max-duration", now)
             case Deadline.SILENCE:
-                self._end("silence-timeout", now)
-            case Deadline.GOODBYE:
-                self._end("error", now)
+                self._silence_lasted(now)
+
+    def _stream_missing(self, now: float) -> None:
+        del self._deadlines[Deadline.GRACE]
+        if self.policy.controlled:
+            self._report(StreamMissing())
+        else:
+            self._end("error", now)
+
+    def _silence_lasted(self, now: float) -> None:
+        if self.policy.controlled:
+            self.conversation.silence_lasted(now)
+        else:
+            self._end("silence-timeout", now)
+
+    def _last_words_overdue(self, now: float) -> None:
+        if self._last_words.end_overdue(now):
+            self._end("error", now)
+            return
+        for ticket in self._last_words.overdue(now):
+            self._report(PlayedOut(ticket, in_time=False))
+        self._review(now)
 
     def _media_deadline(self, now: float) -> None:
         """The watchdog is moved here, not by every frame."""
         silent_until = self._last_media + self.policy.deadlines.media_watchdog
-        if silent_until > now or self.carrier.stream is None:
+        if silent_until > now or self.carrier.stream is None or self._break_expected:
             self._deadlines[Deadline.MEDIA] = max(silent_until, now + 1.0)
             return
         self.timeline.add(now, "media.timeout")
-        self._end("error", now)
+        if self.policy.controlled:
+            self._deadlines[Deadline.MEDIA] = now + self.policy.deadlines.media_watchdog
+            self._report(MediaDead())
+        else:
+            self._end("error", now)
 
     def _settle(self, now: float) -> None:
         """After anything but a plain frame: send what is due and owed, see whether something is over."""
         if self.over():
             return
         self._send_due(now)
-        self._agent_may_have_finished(now)  # by the clock, where a carrier returns no marks
+        self.conversation.agent_may_have_finished(now)  # by the clock, where a carrier returns no marks
+        if self._guarded:
+            self._attend(now)
+            if self.over():
+                return
         if self.agent is not None:
             self.agent.flush()
-        if self._goodbye is not None and not self._saying():
-            self._end(self._goodbye, now)
-            return
-        if self._rotate and self.turns.quiet and not self._saying():
+        if self._rotate and self.turns.quiet and not self.conversation.saying():
             self._rotate = False
             self._drop_agent()
             self.outputs.actions += [CloseAgent(), ConnectAgent(0.0, "expiring")]
@@ -663,7 +963,13 @@ class Bridge:
         self._uplink_dropped = self.uplink_dropped
         if self.agent is not None:
             self.agent.finish(self.carrier.playout)
-        self.agent = None
+        self.agent = self.conversation.agent = None
 
     def _since_answer(self, now: float) -> float:
         return now - (self.answered_at if self.answered_at is not None else self.timeline.origin)
+
+
+def _loop(order: HoldAgent) -> Loop | None:
+    if order.audio:
+        return Loop(order.audio, order.rate)
+    return Loop(hold_tone(), 8_000) if order.tone else None

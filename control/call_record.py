@@ -113,6 +113,8 @@ class EventRecord:
     at: float
     """Seconds since the call began."""
     data: Mapping[str, object] = field(default_factory=dict)
+    secret: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """More of `data`, for the event's webhooks and for nobody else (the digits of a sensitive gather)."""
 
 
 PUBLISHED = frozenset(

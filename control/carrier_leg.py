@@ -12,7 +12,8 @@ from math import inf
 
 import numpy as np
 
-from control.outputs import Outputs
+from control.outputs import Outputs, Unrecorded
+from control.requests import RecordingAction
 from media import g711
 from media.audio import PCMU_8K, AudioFormat
 from media.jitter import ReorderWindow
@@ -24,6 +25,8 @@ from telephony.stream import CarrierStream, StreamState
 # The recording is written out in steps of this, which is what a crash may cost; media time, so an idle stream
 # writes nothing.
 _RECORD_EVERY = 2.0
+# Bytes of a sample of the recording: two channels of PCM16.
+STEREO = 4
 # Audio whose echo is outstanding holds the recording back no longer than this (see media.playout.MARK_OVERDUE).
 _RECORD_HOLD = 10.0
 
@@ -57,6 +60,8 @@ class CarrierLeg:
         self.stream: CarrierStream | None = None
         self.generation = 0
         self.started = False
+        self.formats_known = False
+        """Whether a stream has ever started: its formats are the call's."""
         self.inbound: AudioFormat = PCMU_8K
         self.playout = PlayoutClock(PCMU_8K, lead=lead, offset=heard_offset)
         self.reorder = ReorderWindow(PCMU_8K)
@@ -64,12 +69,16 @@ class CarrierLeg:
         self.caller_level = LevelMeter()
         self.agent_level = LevelMeter()
         self.caller_samples = 0
+        self._said: list[bytes] = []
+        """Caller audio on its way to the recorder, which takes a stretch as cheaply as a frame."""
         self._earlier = FrameCounts()
         self._last_media = 0.0
         self._settle_at = 0
         self._runs: deque[_Run] = deque()
         self._runs_seen = 0
         self._other_law = False
+        self._stopped_at: int | None = None
+        self._unrecorded = 0
         # Both laws, both directions.
         self._rate = PCMU_8K.rate
         self._frame = PCMU_8K.frame_samples
@@ -87,10 +96,11 @@ class CarrierLeg:
         stream = self.stream
         if stream is None:
             return
-        if self.generation == 1:
+        if not self.formats_known:
             self._settle_formats(stream)
         # The call's audio stays in the law it began with; a stream that comes back in the other one gets its own.
         self._other_law = stream.outbound != self.playout.format
+        self._record_said()
         self.inbound = stream.inbound
         self._earlier = self.frames
         self.reorder = ReorderWindow(stream.inbound)
@@ -100,6 +110,7 @@ class CarrierLeg:
         self._outputs.carrier.append(stream.mark(self.playout.attach(now)))
 
     def _settle_formats(self, stream: CarrierStream) -> None:
+        self.formats_known = True
         self.playout = PlayoutClock(stream.outbound, lead=self._lead, offset=self._heard_offset)
         if self._record:
             self.recorder = CallRecorder(rate=stream.inbound.rate)
@@ -120,11 +131,10 @@ class CarrierLeg:
     def take(self, frames: Sequence[bytes], now: float) -> None:
         """Account for caller audio in media order."""
         self._last_media = now
-        recorder = self.recorder
         for frame in frames:
             self.caller_samples += len(frame)
-            if recorder is not None:
-                recorder.caller(frame, self.inbound.encoding)
+        if self.recorder is not None:
+            self._said += frames
         if self.caller_samples >= self._settle_at:
             self._settle()
 
@@ -142,12 +152,8 @@ class CarrierLeg:
 
     def send_due(self, now: float) -> bool:
         """Send what playout says is due; True if agent audio was in it."""
-        stream = self.stream
-        if stream is None or not self.started:
-            return False
-        playout = self.playout
-        due = playout.poll(now)
-        if not due:
+        stream, playout = self.stream, self.playout
+        if stream is None or not self.started or not (due := playout.poll(now)):
             return False
         if playout.runs != self._runs_seen:
             self._runs_seen = playout.runs
@@ -180,6 +186,40 @@ class CarrierLeg:
 
     # --- the recording
 
+    def record(self, action: RecordingAction, now: float) -> None:
+        """Start, stop, pause or resume; what is recorded keeps its place in the call's media time."""
+        if not self.formats_known:
+            self._record = action in (RecordingAction.START, RecordingAction.RESUME)
+            return
+        recorder = self.recorder
+        match action:
+            case RecordingAction.START if recorder is None:
+                self._begin_recording(now)
+            case RecordingAction.START if recorder is not None:
+                if self._unrecorded:
+                    self._outputs.recording.append(Unrecorded(self._unrecorded))
+                self._stopped_at, self._unrecorded = None, 0
+                recorder.resume()
+            case RecordingAction.RESUME if recorder is not None and self._stopped_at is None:
+                recorder.resume()
+            case RecordingAction.STOP if recorder is not None and self._stopped_at is None:
+                self._stopped_at = recorder.caller_end
+                recorder.pause()
+            case RecordingAction.PAUSE if recorder is not None:
+                recorder.pause()
+            case _:
+                pass  # nothing is recorded, or it is so already
+
+    def _begin_recording(self, now: float) -> None:
+        self._record_heard()
+        self.recorder = CallRecorder(rate=self.inbound.rate, begin=self.caller_samples)
+        if self.caller_samples:
+            self._outputs.recording.append(Unrecorded(self.caller_samples))
+        self._settle_at = self.caller_samples + self._samples(_RECORD_EVERY)
+        # What is being said goes on: its next sample stands where one that leaves now would.
+        self._runs.clear()
+        self._runs.append(_Run(self.playout.heard(now), self.caller_samples))
+
     def _samples(self, seconds: float) -> int:
         return round(seconds * self.inbound.rate)
 
@@ -196,6 +236,11 @@ class CarrierLeg:
             if abs(last.left_at + start - last.start - left_at) < self._frame:
                 return
         self._runs.append(_Run(start, left_at))
+
+    def _record_said(self) -> None:
+        if self.recorder is not None:
+            self.recorder.caller(b"".join(self._said), self.inbound.encoding)
+            self._said.clear()
 
     def _record_heard(self) -> None:
         for heard in self.playout.take_heard():
@@ -225,6 +270,7 @@ class CarrierLeg:
         self._settle_at = self.caller_samples + self._samples(_RECORD_EVERY)
         if self.recorder is None:
             return
+        self._record_said()
         self._record_heard()  # by the clock, where marks are overdue
         until = self.caller_samples
         if self.playout.acked < self.playout.sent:
@@ -236,14 +282,26 @@ class CarrierLeg:
         """The call is over: settle all accounts; return what was cut short by the end."""
         cut = self.cut(now)
         if self.recorder is not None:
+            self._record_said()
             self._emit(self.recorder.finish())
             self.recorder = None
         return cut
 
     def _emit(self, block: bytes) -> None:
+        if self._stopped_at is not None:
+            block = self._before_stop(block)
         if not block:
             return
         stereo = np.frombuffer(block, "<i2").reshape(-1, 2)
         self.caller_level.feed(stereo[:, 0].tobytes())
         self.agent_level.feed(stereo[:, 1].tobytes())
         self._outputs.recording.append(block)
+
+    def _before_stop(self, block: bytes) -> bytes:
+        """Keep what was recorded before the recording was stopped; the rest is silence, and only counted."""
+        assert self.recorder is not None
+        assert self._stopped_at is not None
+        samples = len(block) // STEREO
+        kept = min(samples, max(0, self._stopped_at - (self.recorder.settled - samples)))
+        self._unrecorded += samples - kept
+        return block[: kept * STEREO]

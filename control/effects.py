@@ -38,10 +38,13 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Something happened: into the call's timeline and, if its name is one of `published.EVENTS`, to users."""
+    """Something happened: into the call's timeline and, if its name is one of `call_record.PUBLISHED`, to users."""
 
     name: str
     data: dict[str, object] = field(default_factory=dict)
+    secret: tuple[str, ...] = ()
+    """Fields of `data` that may stand in the webhook of this event and nowhere else: not in the timeline, not in
+    other streams of events, not in a log (the digits of a sensitive gather)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,16 @@ class Reply:
 
     ticket: str
     answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class RunTool:
+    """Run one of the agent's own tools; `ToolFinished` comes of it, whatever happens."""
+
+    tool_call_id: str
+    name: str
+    arguments: str = field(repr=False)
+    """JSON as the model wrote it: not validated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,7 @@ class Close:
     """The call has ended and its record is final: free its slot, forget it when everything else is done."""
 
 
-Effect = Perform | Order | Publish | Reply | StartMedia | RevokeTokens | Close
+Effect = Perform | Order | Publish | Reply | RunTool | StartMedia | RevokeTokens | Close
 
 
 # What a request for a document is answered with

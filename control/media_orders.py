@@ -36,13 +36,15 @@ class ExpectStream:
 
 @dataclass(frozen=True, slots=True)
 class HoldAgent:
-    """The agent hears silence and is not heard; what it says meanwhile is dropped and it is told so.
+    """The agent hears silence and is not heard; what it says meanwhile is dropped and it is told so. A greeting that
+    has not begun waits for the release.
 
     `tone` plays the built-in hold tone, `audio` a loop of the caller's own; neither: silence.
     """
 
     reason: str
-    """`hold`, `gather` or `transfer`; holds nest by reason."""
+    """`hold`, `gather`, `transfer` or `machine` (who answered is not known yet, or is no person); holds nest by
+    reason."""
     tone: bool = False
     audio: bytes | None = field(default=None, repr=False)
     rate: int = 8_000
@@ -94,7 +96,11 @@ class InstructAgent:
 
 @dataclass(frozen=True, slots=True)
 class PlayFile:
-    """Play audio to the caller; `PromptPlayed(ticket)` when it was heard."""
+    """Play audio to the caller; `PromptPlayed(ticket)` when it was heard.
+
+    Once: said as a prompt is, in its turn, and the caller's speech interrupts it. In a loop: whenever nothing is being
+    said, until `StopFile`.
+    """
 
     ticket: str
     audio: bytes = field(repr=False)
@@ -114,6 +120,15 @@ class TellAgent:
     role: Role
     text: str
     respond: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What came of a tool the model called; it is asked to go on."""
+
+    tool_call_id: str
+    output: str = field(repr=False)
+    """JSON, for the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +176,7 @@ MediaOrder = (
     | PlayFile
     | StopFile
     | TellAgent
+    | ToolResult
     | CollectDigits
     | StopCollecting
     | Record

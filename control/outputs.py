@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from control.media_orders import Report
+from control.timeline import TimelineEvent
+
 
 @dataclass(frozen=True, slots=True)
 class CloseCarrier:
@@ -30,7 +33,24 @@ class Finish:
     ended_reason: str
 
 
-Action = CloseCarrier | CloseAgent | ConnectAgent | Finish
+@dataclass(frozen=True, slots=True)
+class Synthesise:
+    """Render a text; the bridge waits for `prompt_ready` or `prompt_failed` with the same ticket."""
+
+    ticket: str
+    text: str
+    voice: str | None
+    language: str | None
+
+
+Action = CloseCarrier | CloseAgent | ConnectAgent | Finish | Synthesise
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """A stretch of the recording in which nothing was recorded: silence, at no cost to the disk."""
+
+    samples: int
 
 
 @dataclass(slots=True)
@@ -39,6 +59,9 @@ class Outputs:
 
     carrier: list[bytes] = field(default_factory=list)
     agent: list[bytes] = field(default_factory=list)
-    recording: list[bytes] = field(default_factory=list)
+    recording: list[bytes | Unrecorded] = field(default_factory=list)
     """Interleaved stereo PCM16, ready for the file."""
     actions: list[Action] = field(default_factory=list)
+    news: list[Report | TimelineEvent] = field(default_factory=list)
+    """For the call's machine and for whoever follows the timeline, in the order in which things happened; only of a
+    controlled call."""

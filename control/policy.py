@@ -65,3 +65,5 @@ class CallPolicy:
     vad_silence: float = 0.5
     """The silence after which the model calls the caller's speech ended."""
     record: bool = True
+    controlled: bool = False
+    """Whether a call's machine stands beside the bridge: it is reported to, and decides when the call ends."""

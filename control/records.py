@@ -1,5 +1,6 @@
 """A call's record: what it was, how it went, and why it ended."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from control.bridge import Bridge
@@ -18,8 +19,37 @@ class CallFacts:
     recording: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaSummary:
+    """What the media of a call came to: the part of its record that the bridge knows."""
+
+    turn_count: int
+    barge_in_count: int
+    tools_called: tuple[str, ...]
+    transcript: tuple[Mapping[str, object], ...]
+    latency_turns: tuple[Mapping[str, object], ...]
+    usage: Mapping[str, int | float]
+    ws_unavailable: bool
+    recording: str | None
+    """Where the recording is, if there is one."""
+
+
+def media_summary(bridge: Bridge, recording: str | None) -> MediaSummary:
+    return MediaSummary(
+        turn_count=len(bridge.turns.turns),
+        barge_in_count=bridge.turns.barge_ins,
+        tools_called=tuple(bridge.tools.names),
+        transcript=tuple(utterance.as_dict() for utterance in bridge.transcript.utterances),
+        latency_turns=tuple(turn.as_dict() for turn in bridge.latency.turns),
+        usage={name: getattr(bridge.usage, name) for name in bridge.usage.__slots__},
+        ws_unavailable=bridge.ws_unavailable,
+        recording=recording,
+    )
+
+
 def call_record(facts: CallFacts, bridge: Bridge) -> dict[str, object]:
     """Return the record of an ended call, with the field names of the REST API."""
+    summary = media_summary(bridge, facts.recording)
     started, answered, ended = bridge.started, bridge.answered_at, bridge.ended_at
     duration = ended - answered if ended is not None and answered is not None else 0.0
     return {
@@ -32,16 +62,16 @@ def call_record(facts: CallFacts, bridge: Bridge) -> dict[str, object]:
         "ended_reason": bridge.ended_reason,
         "started_at": facts.started_at,
         "duration_seconds": round(duration, 3),
-        "turn_count": len(bridge.turns.turns),
-        "barge_in_count": bridge.turns.barge_ins,
-        "tool_call_count": len(bridge.tools_called),
-        "tools_called": bridge.tools_called,
-        "ws_unavailable": bridge.ws_unavailable,
+        "turn_count": summary.turn_count,
+        "barge_in_count": summary.barge_in_count,
+        "tool_call_count": len(summary.tools_called),
+        "tools_called": list(summary.tools_called),
+        "ws_unavailable": summary.ws_unavailable,
         "has_recording": facts.recording is not None,
         "recording": facts.recording,
-        "transcript": [utterance.as_dict() for utterance in bridge.transcript.utterances],
-        "latency_data": {"turns": [turn.as_dict() for turn in bridge.latency.turns]},
-        "usage": {name: getattr(bridge.usage, name) for name in bridge.usage.__slots__},
+        "transcript": list(summary.transcript),
+        "latency_data": {"turns": list(summary.latency_turns)},
+        "usage": summary.usage,
         "media": _media(bridge),
         "timeline": [event.as_dict() for event in bridge.timeline.events],
     }

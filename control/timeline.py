@@ -1,5 +1,6 @@
 """A call's timeline: what happened when, in the order it happened."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 # Far beyond any sane call; a call that says more keeps its first part and a count of the rest.
@@ -21,10 +22,11 @@ class TimelineEvent:
 
 
 class Timeline:
-    """Collects events; its owner reads them from `events` as they come."""
+    """Collects events; its owner reads them from `events`, or is told of each as it comes."""
 
-    def __init__(self, origin: float) -> None:
+    def __init__(self, origin: float, told: Callable[[TimelineEvent], None] | None = None) -> None:
         self.origin = origin
+        self._told = told
         self.events: list[TimelineEvent] = []
         self.dropped = 0
 
@@ -32,4 +34,7 @@ class Timeline:
         if len(self.events) >= MAX_EVENTS:
             self.dropped += 1
             return
-        self.events.append(TimelineEvent(now - self.origin, name, fields))
+        event = TimelineEvent(now - self.origin, name, fields)
+        self.events.append(event)
+        if self._told is not None:
+            self._told(event)

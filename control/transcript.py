@@ -24,6 +24,8 @@ class Utterance:
     interrupted: bool = False
     heard_ms: int | None = None
     """Of an agent's utterance that was cut short: what the caller heard of it."""
+    spoken: bool = True
+    """Whether anybody said it; the model is told things that nobody says."""
 
     def as_dict(self) -> dict[str, str | float | bool | int | None]:
         return {
@@ -60,6 +62,11 @@ class Transcript:
             return
         utterance.text, utterance.final = text, final
 
+    def note(self, item_id: str, role: Role, text: str, at: float) -> None:
+        """Keep what the model was told and nobody said: a later session must know it too."""
+        self.text(item_id, role, text, final=True, at=at)
+        self._items[item_id].spoken = False
+
     def cut(self, item_id: str, heard_ms: int) -> None:
         utterance = self._items.get(item_id)
         if utterance is not None:
@@ -68,13 +75,16 @@ class Transcript:
 
     @property
     def utterances(self) -> Sequence[Utterance]:
-        """Those with something in them, in conversation order."""
+        """What was said: those with something in them, in conversation order."""
+        return [item for item in self._known() if item.spoken]
+
+    def _known(self) -> list[Utterance]:
         return [item for key in self._order if (item := self._items[key]).text or item.interrupted]
 
     def history(self) -> list[HistoryItem]:
         """Return what a new session must know of this conversation; what nobody heard is not in it."""
         return [
             HistoryItem(item.role, item.text)
-            for item in self.utterances
+            for item in self._known()
             if item.text and not (item.interrupted and not item.heard_ms)
         ]

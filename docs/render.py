@@ -1,22 +1,25 @@
 """Writes the parts of the documentation that the code knows better: `python docs/render.py`.
 
-`docs/states.md` is written whole, from the tables the machines run on; in `docs/settings.md` what stands between the
-markers, from `gateway.settings.Settings`. `tests/test_docs.py` fails when the committed files say something else.
+`docs/states.md` is written whole, from the tables the machines run on; in `docs/settings.md` and `docs/agents.md` what
+stands between the markers, from `gateway.settings.Settings` and `control.agents.AgentConfig`. `tests/test_docs.py`
+fails when the committed files say something else.
 """
 
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import Enum
+from decimal import Decimal
+from enum import Enum, StrEnum
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from control.agents import AgentConfig
 from gateway.settings import CONFIG, PREFIX, Settings
 from media import turns
 from media.audio import PCMU_8K, Encoding
@@ -290,16 +293,19 @@ def _encodings(encodings: frozenset[Encoding]) -> str:
     return ", ".join(sorted((encoding.value for encoding in encodings), reverse=True))
 
 
-# docs/settings.md
+# Pages of which a part is written here
 
 
-def settings(text: str) -> str:
+def between_markers(text: str, written: str) -> str:
     """Return the page with what stands between its markers written anew."""
     before, found, rest = text.partition(BEGIN)
     _, closed, after = rest.partition(END)
     if not found or not closed:
         raise ValueError(f"the page has lost its markers: {BEGIN} ... {END}")
-    return f"{before}{BEGIN}\n\n{_settings()}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{written}\n\n{END}{after}"
+
+
+# docs/settings.md
 
 
 def _settings() -> str:
@@ -350,6 +356,8 @@ def _default(default: object) -> str:
     match default:
         case None:
             return "unset"
+        case dict():
+            return "empty"
         case bool():
             return code(str(default).lower())
         case SecretStr():
@@ -362,10 +370,17 @@ def _values(field: FieldInfo) -> str:
     kind, facts = _bare(field.annotation, list(field.metadata))
     if get_origin(kind) is Literal:
         return ", ".join(code(value) for value in get_args(kind))
+    if get_origin(kind) is dict:
+        return "table"
+    if get_origin(kind) is tuple:
+        return "list"
+    if issubclass(kind, StrEnum):
+        return ", ".join(code(value) for value in kind)
     words = {
         bool: "`true` or `false`",
         int: "integer",
         float: "number",
+        Decimal: "number",
         str: "text",
         Path: "path",
         SecretStr: "secret",
@@ -401,10 +416,43 @@ def _bounds(facts: Iterable[object]) -> Iterator[str]:
                 pass
 
 
+# docs/agents.md
+
+
+def _agent_fields() -> str:
+    return table(["field", "value", "what it is"], _fields(AgentConfig))
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[list[str]]:
+    for name, field in model.model_fields.items():
+        part = _part(field.annotation)
+        values = _values(field) if part is None else ("list of tables" if _is_list(field) else "table")
+        yield [code(f"{prefix}{name}"), values, _escaped(field.description or "")]
+        if part is not None:
+            yield from _fields(part, f"{prefix}{name}{'[]' if _is_list(field) else ''}.")
+
+
+def _part(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  # any annotation
+    """The model that a field holds, or holds a list of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for each in get_args(annotation) if (found := _part(each)) is not None), None)
+
+
+def _is_list(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is tuple
+
+
 def pages() -> dict[Path, str]:
     """Every page this module writes, as it should be."""
-    page = DOCS / "settings.md"
-    return {DOCS / "states.md": states(), page: settings(page.read_text("utf-8"))}
+    parts = {"settings.md": _settings, "agents.md": _agent_fields}
+    return {
+        DOCS / "states.md": states(),
+        **{
+            DOCS / name: between_markers((DOCS / name).read_text("utf-8"), write())
+            for name, write in parts.items()
+        },
+    }
 
 
 if __name__ == "__main__":

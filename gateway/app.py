@@ -5,105 +5,65 @@ import signal
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from control.policy import BargeIn, CallPolicy, Deadlines, DigitPolicy
-from gateway.call_runner import AgentProvider, CallServices
+from control.api.rest_api import RestApi
+from control.stores.store import Store
+from gateway.call_house import CallHouse, NoTools, call_house, database_of
+from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
+from gateway.configured_agents import FORMATS, agent_provider, default_agent
+from gateway.egress import Egress
 from gateway.links import connect
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
+from gateway.rest_house import described, egress_policy, rest_house
 from gateway.server import create_app, create_metrics_app, serving
-from gateway.settings import Format, Settings
+from gateway.settings import Settings
+from gateway.speech import SpeechPort, Voice
+from gateway.speech_espeak import EspeakVoice
 from gateway.telemetry import Figure, FigureCollector
 from gateway.ticker import Ticker
-from media.audio import PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat
-from media.realtime.configuration import SessionConfig, TurnDetection
-from media.realtime.dialects import DIALECTS
+from gateway.tls import Certificate
+from gateway.webhook_endpoint import WebhookEndpoint
 from telephony.carrier import WIRES
 from telephony.link import Link, LinkListener
 
 log = structlog.get_logger()
 
-# `auto` asks for PCMU: what most calls bring, and what is not transcoded then. An A-law leg costs a table look-up.
-_FORMATS: dict[Format, AudioFormat] = {
-    "auto": PCMU_8K,
-    "pcmu": PCMU_8K,
-    "pcma": PCMA_8K,
-    "pcm16": PCM16_24K,
-}
 
+def speech_port(settings: Settings) -> SpeechPort:
+    """What gives fixed texts their voice."""
+    voices: list[Voice] = []
+    if settings.speech_url is not None:
+        # Here: the openai SDK takes most of a second to import, which every command would wait for.
+        from gateway.speech_endpoint import SpeechEndpoint
 
-def call_policy(settings: Settings) -> CallPolicy:
-    """What the settings allow a call that nobody has configured otherwise."""
-    return CallPolicy(
-        greeting=settings.realtime_greeting,
-        barge_in=BargeIn(
-            enabled=settings.barge_in,
-            min_speech=settings.barge_in_min_speech_ms / 1000,
-            protect_greeting=settings.barge_in_protect_greeting,
-        ),
-        digits=DigitPolicy(
-            to_model=settings.dtmf_to_model,
-            interrupts=settings.dtmf_interrupts,
-            in_band=settings.dtmf_in_band,
-        ),
-        deadlines=Deadlines(
-            close_grace=settings.close_grace_s,
-            media_watchdog=settings.media_watchdog_s,
-            silence=settings.silence_timeout_s,
-            max_duration=settings.max_duration_s,
-            goodbye=settings.goodbye_s,
-        ),
-        lead=settings.lead_ms / 1000,
-        heard_offset=settings.heard_offset_ms / 1000,
-        uplink_frames=settings.uplink_ms // 20,
-        vad_silence=settings.vad_silence_ms / 1000,
-        record=settings.recording,
-    )
-
-
-def agent_provider(settings: Settings, policy: CallPolicy) -> AgentProvider:
-    """Where the agent is and how its sessions are configured."""
-    ours = policy.barge_in.ours
-    config = SessionConfig(
-        model=settings.realtime_model,
-        voice=settings.realtime_voice,
-        instructions=settings.realtime_instructions,
-        input_format=_FORMATS[settings.realtime_input_format],
-        output_format=_FORMATS[settings.realtime_output_format],
-        turn_detection=TurnDetection(
-            kind=settings.turn_detection,
-            threshold=settings.vad_threshold,
-            prefix_padding_ms=settings.vad_prefix_ms,
-            silence_duration_ms=settings.vad_silence_ms,
-            create_response=not ours,
-            interrupt_response=not ours,
-            eagerness=settings.vad_eagerness,
-        ),
-        transcription_model=settings.realtime_transcription_model,
-        language=settings.realtime_language,
-    )
-    key = settings.realtime_api_key
-    return AgentProvider(
-        url=settings.realtime_url,
-        api_key=key.get_secret_value() if key is not None else "",
-        config=config,
-        dialect=DIALECTS[settings.realtime_dialect],
-    )
+        key = settings.speech_api_key
+        voices.append(
+            SpeechEndpoint(
+                settings.speech_url,
+                api_key=key.get_secret_value() if key is not None else "",
+                model=settings.speech_model,
+                voice=settings.speech_voice,
+            )
+        )
+    voices.append(EspeakVoice())
+    return SpeechPort(voices)
 
 
 def call_defaults(settings: Settings) -> CallDefaults:
-    policy = call_policy(settings)
+    agent = default_agent(settings, datetime.now(UTC))
     codec = settings.telnyx_outbound_codec
     return CallDefaults(
-        policy=policy,
-        provider=agent_provider(settings, policy),
+        policy=agent.policy,
+        provider=agent_provider(settings, agent),
         max_calls=settings.max_calls,
         start_timeout=settings.start_timeout_s,
-        telnyx_outbound=None if codec == "auto" else _FORMATS[codec],
+        telnyx_outbound=None if codec == "auto" else FORMATS[codec],
     )
 
 
@@ -112,10 +72,18 @@ class Gateway:
     """A running gateway."""
 
     settings: Settings
-    calls: Calls
-    tokens: StreamTokens
+    house: CallHouse
     port: int
     metrics_port: int | None
+    certificate: Certificate | None
+
+    @property
+    def calls(self) -> Calls:
+        return self.house.calls
+
+    @property
+    def tokens(self) -> StreamTokens:
+        return self.house.tokens
 
     def media_url(self, carrier: str, token: str) -> str:
         """The URL on this machine at which a carrier opens its media socket."""
@@ -128,6 +96,8 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
 
     Raises:
         OSError: an address is taken, or the data directory cannot be written.
+        StoreError: the database cannot be opened.
+        ValueError: the agents or numbers of the settings do not fit together.
     """
     async with AsyncExitStack() as stack:
         folder = settings.data_dir
@@ -136,37 +106,56 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         for path in repair_all(recordings.folder):
             log.warning("recording repaired after a crash", path=str(path))
         ticker = Ticker()
-        calls = Calls(
-            call_defaults(settings),
-            CallServices(
-                ticker=ticker,
-                connect=connect,
-                recordings=recordings,
-                records=folder / "calls",
-                traces=folder / "traces" if settings.trace else None,
-            ),
+        speech = speech_port(settings)
+        stack.push_async_callback(speech.close)
+        services = CallServices(
+            ticker=ticker,
+            connect=connect,
+            recordings=recordings,
+            records=folder / "calls",
+            traces=folder / "traces" if settings.trace else None,
+            speech=speech,
         )
-        tokens = StreamTokens()
-        port = await stack.enter_async_context(_public(settings, calls, tokens))
+        store = await Store.open(database_of(settings), migrate=settings.migrate)
+        stack.push_async_callback(store.close)
+        egress = await stack.enter_async_context(Egress(egress_policy(settings)))
+        house = await stack.enter_async_context(
+            call_house(
+                settings, store, call_defaults(settings), services, describe=described, tools=NoTools()
+            )
+        )
+        api = await stack.enter_async_context(rest_house(settings, house, egress))
+        # The listener opens last, when whoever it lets in finds everything there, and closes after the drain: calls
+        # that are being ended need their carriers' words.
+        certificate = _certificate(settings)
+        port = await stack.enter_async_context(_public(settings, house, api, certificate))
         metrics_port = None
         if settings.metrics_port is not None:
             registry = CollectorRegistry()
-            registry.register(FigureCollector(lambda: _figures(calls, ticker)))
+            registry.register(FigureCollector(lambda: _figures(house.calls, ticker)))
             ProcessCollector(registry=registry)
             metrics_port = await stack.enter_async_context(
                 serving(create_metrics_app(registry), settings.metrics_host, settings.metrics_port)
             )
         try:
-            yield Gateway(settings, calls, tokens, port, metrics_port)
+            yield Gateway(settings, house, port, metrics_port, certificate)
         finally:
-            await calls.drain(settings.drain_s)
+            await house.drain(settings.drain_s)
 
 
-def _public(settings: Settings, calls: Calls, tokens: StreamTokens) -> AbstractAsyncContextManager[int]:
+def _certificate(settings: Settings) -> Certificate | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Certificate(settings.tls_cert, settings.tls_key)
+
+
+def _public(
+    settings: Settings, house: CallHouse, api: RestApi, certificate: Certificate | None
+) -> AbstractAsyncContextManager[int]:
     secret = settings.twilio_auth_token
     auth = MediaAuth(
         settings.media_auth.get_secret_value(),
-        tokens=tokens,
+        tokens=house.tokens,
         bound_host=settings.host,
         public_url=settings.public_url,
         twilio_auth_token=secret.get_secret_value() if secret is not None else None,
@@ -174,11 +163,16 @@ def _public(settings: Settings, calls: Calls, tokens: StreamTokens) -> AbstractA
     if (warning := auth.warning()) is not None:
         log.warning(warning, setting="OFFHOOK_MEDIA_AUTH")
 
-    def accept_stream(carrier: str, _: Authorised, link: Link) -> LinkListener:
-        return calls.accept_stream(carrier, link)
+    def accept_stream(carrier: str, authorised: Authorised, link: Link) -> LinkListener:
+        if authorised.call_id is not None:
+            return house.room.accept_stream(carrier, authorised, link)
+        return house.calls.accept_stream(carrier, link)
 
-    app = create_app(media_auth=auth, accept_stream=accept_stream, readiness=calls.unready, carriers=WIRES)
-    return serving(app, settings.host, settings.port)
+    app = create_app(media_auth=auth, accept_stream=accept_stream, readiness=house.unready, carriers=WIRES)
+    WebhookEndpoint(house.accounts, house.service).add_to(app)
+    api.add_to(app)
+    context = certificate.context if certificate is not None else None
+    return serving(app, settings.host, settings.port, tls=context)
 
 
 def _figures(calls: Calls, ticker: Ticker) -> Iterable[Figure]:
@@ -211,9 +205,11 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as gateway:
+        if gateway.certificate is not None:
+            loop.add_signal_handler(signal.SIGHUP, gateway.certificate.reload)
         log.info("ready", host=settings.host, port=gateway.port, metrics_port=gateway.metrics_port)
         await stop.wait()
         log.info("draining", calls=len(gateway.calls), patience=settings.drain_s)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, gateway.calls.hurry)
+            loop.add_signal_handler(number, gateway.house.hurry)
     log.info("stopped")

@@ -6,7 +6,9 @@ wants. The task exists to own the connecting of agents; it ends when the call do
 
 import asyncio
 import json
-from collections.abc import Callable
+from base64 import b64encode
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
@@ -16,10 +18,15 @@ from time import time as unix_time
 import structlog
 
 from control.bridge import Bridge
-from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish
+from control.carrier_leg import STEREO
+from control.media_orders import MediaEnded, MediaOrder, Report
+from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Synthesise, Unrecorded
 from control.policy import CallPolicy
-from control.records import CallFacts, call_record
+from control.records import CallFacts, MediaSummary, call_record, media_summary
+from control.timeline import TimelineEvent
+from gateway.order_form import write_order
 from gateway.recording import Recording, RecordingThread
+from gateway.speech import Speech, SpeechFailed, SpeechPort
 from gateway.ticker import Ticker
 from gateway.trace import Trace, configuration
 from media.audio import AudioFormat
@@ -31,6 +38,9 @@ from telephony.link import Connector, Link, LinkRefused
 from telephony.stream import CarrierStream
 
 log = structlog.get_logger()
+
+# Texts whose voice is waited for; the bridge lets no more prompts wait.
+_TEXTS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +62,7 @@ class CallServices:
     recordings: RecordingThread | None
     records: Path
     traces: Path | None
+    speech: SpeechPort | None = None
 
 
 class _CarrierListener:
@@ -92,7 +103,13 @@ class _AgentListener:
 
 
 class CallRunner:
-    """Runs one call from its first media socket to its record. `run` is the call's task."""
+    """Runs one call to its record. `run` is the call's task: it connects the agent at once, whether a media socket is
+    there or comes later (`attach`).
+
+    Of a controlled call (`CallPolicy.controlled`) the call's machine gives the orders (`order`); `report` is told what
+    it reports, `follow` every entry of the timeline, both in the order in which things happened and from within the
+    loop's callbacks: they may give orders at once and must not block.
+    """
 
     def __init__(
         self,
@@ -103,12 +120,16 @@ class CallRunner:
         provider: AgentProvider,
         services: CallServices,
         outbound: AudioFormat | None = None,
+        report: Callable[[Report], None] | None = None,
+        follow: Callable[[TimelineEvent], None] | None = None,
     ) -> None:
         self.call_id = call_id
         self.carrier = carrier
         self.generation = 0
         self.finished = asyncio.Event()
         self.record: dict[str, object] | None = None
+        self.summary: MediaSummary | None = None
+        """What the media came to, once it has ended."""
         self._provider = provider
         self._services = services
         self._outbound = outbound
@@ -120,6 +141,11 @@ class CallRunner:
         self._agent_link: Link | None = None
         self._agent_listener: _AgentListener | None = None
         self._connects: asyncio.Queue[ConnectAgent] = asyncio.Queue(maxsize=4)
+        self._texts: asyncio.Queue[Synthesise] = asyncio.Queue(maxsize=_TEXTS)
+        self._report = report
+        self._follow = follow
+        self._news: deque[Report | TimelineEvent] = deque()
+        self._telling = False
         self._recording: Recording | None = None
         self._discarded = False
         self._failure: Exception | None = None
@@ -134,15 +160,21 @@ class CallRunner:
         self._connects.put_nowait(ConnectAgent(0.0, "call"))
         try:
             async with asyncio.TaskGroup() as tasks:
-                connecting = tasks.create_task(self._connect_agents())
+                owned = [tasks.create_task(self._connect_agents())]
+                if self.bridge.policy.controlled:
+                    owned.append(tasks.create_task(self._render_texts()))
                 await self.finished.wait()
-                connecting.cancel()
+                for task in owned:
+                    task.cancel()
             if self._failure is not None:
                 raise self._failure
         finally:
             self._release()
-            if not self._discarded:
-                await self._write_record()
+            try:
+                if not self._discarded:
+                    await self._write_record()
+            finally:
+                self._tell_news([MediaEnded()])
 
     async def _connect_agents(self) -> None:
         while True:
@@ -184,6 +216,42 @@ class CallRunner:
         self.bridge.agent_lost(None, reason, now, retry=retry)
         self._flush(now)
 
+    async def _render_texts(self) -> None:
+        """One at a time: prompts are heard one after the other, too."""
+        while True:
+            wanted = await self._texts.get()
+            try:
+                speech = await self._say(wanted)
+            except SpeechFailed as fault:
+                self._prompt_failed(wanted.ticket, str(fault))
+            else:
+                self._prompt_ready(wanted.ticket, speech)
+
+    async def _say(self, wanted: Synthesise) -> Speech:
+        port = self._services.speech
+        if port is None:
+            raise SpeechFailed("no voice is configured")
+        return await port.say(wanted.text, wanted.voice, wanted.language)
+
+    def _prompt_ready(self, ticket: str, speech: Speech) -> None:
+        now = self._now()
+        if self._trace is not None:
+            audio = b64encode(speech.audio).decode()
+            self._trace.event("prompt_ready", now, ticket=ticket, audio=audio, rate=speech.rate)
+        try:
+            self.bridge.prompt_ready(ticket, speech.audio, speech.rate, now)
+        except Exception as fault:  # ours, whatever it is: it ends this call, and is raised by `run`
+            self._fail(fault)
+        self._flush(now)
+
+    def _prompt_failed(self, ticket: str, why: str) -> None:
+        now = self._now()
+        log.warning("a prompt was not said", call_id=self.call_id, why=why)
+        if self._trace is not None:
+            self._trace.event("prompt_failed", now, ticket=ticket, why=why)
+        self.bridge.prompt_failed(ticket, why, now)
+        self._flush(now)
+
     # --- the carrier's socket
 
     def attach(self, link: Link, backlog: list[bytes]) -> "_CarrierListener":
@@ -203,12 +271,18 @@ class CallRunner:
     def carrier_message(self, message: bytes) -> None:
         now = self._now()
         if self._trace is not None:
-            self._trace.message("carrier", message, now)
+            self._trace_carrier(self._trace, message, now)
         try:
             self.bridge.carrier_received(message, now)
         except Exception as fault:  # ours, whatever it is: it ends this call, and is raised by `run`
             self._fail(fault)
         self._flush(now)
+
+    def _trace_carrier(self, trace: Trace, message: bytes, now: float) -> None:
+        if self.bridge.secret:
+            trace.secret(message, self.bridge.carrier.inbound.silence(1), now)
+        else:
+            trace.message("carrier", message, now)
 
     def carrier_pressure(self, paused: bool) -> None:
         now = self._now()
@@ -252,6 +326,17 @@ class CallRunner:
 
     # --- us
 
+    def order(self, order: MediaOrder) -> None:
+        """Have the bridge do what the call's machine wants; nothing comes of it once the media has ended."""
+        now = self._now()
+        if self._trace is not None:
+            self._trace.event("order", now, kind=type(order).__name__, order=write_order(order))
+        try:
+            self.bridge.order(order, now)
+        except Exception as fault:  # as above
+            self._fail(fault)
+        self._flush(now)
+
     def end(self, reason: str, *, after_playout: bool = True) -> None:
         """End the call for our own reason; what is being said is heard first unless told otherwise."""
         now = self._now()
@@ -284,7 +369,8 @@ class CallRunner:
     # --- what the bridge wants
 
     def _flush(self, now: float) -> None:
-        outputs = self.bridge.outputs
+        bridge = self.bridge
+        outputs = bridge.outputs
         if self._trace is not None:
             self._trace.outputs(outputs, now)
         # Taken before they are sent: a send may tell of pressure at once, which comes back here.
@@ -302,8 +388,32 @@ class CallRunner:
             self._write_recording()
         if outputs.actions:
             self._perform()
-        if self.bridge.wake_changed:
+        if bridge.wake_changed:
             self._rearm()
+        if outputs.news:
+            news, outputs.news = outputs.news, []
+            self._tell_news(news)
+
+    def _tell_news(self, news: Iterable[Report | TimelineEvent]) -> None:
+        """Tell one after the other: what is ordered in answer to one may make news that comes after the rest."""
+        self._news.extend(news)
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._news:
+                self._tell(self._news.popleft())
+        except Exception as fault:  # as above
+            self._fail(fault)
+        finally:
+            self._telling = False
+
+    def _tell(self, news: Report | TimelineEvent) -> None:
+        if isinstance(news, TimelineEvent):
+            if self._follow is not None:
+                self._follow(news)
+        elif self._report is not None:
+            self._report(news)
 
     def _rearm(self) -> None:
         """Ask to be woken by the next deadline; a wake-up that comes too early costs less than moving it."""
@@ -325,10 +435,19 @@ class CallRunner:
                     self._close_agent()
                 case ConnectAgent():
                     self._connects.put_nowait(action)
+                case Synthesise():
+                    self._render(action)
                 case Finish():
                     self._services.ticker.cancel(self)
                     self.generation += 1  # whatever the socket still says is nobody's
                     self.finished.set()
+
+    def _render(self, wanted: Synthesise) -> None:
+        try:
+            self._texts.put_nowait(wanted)
+        except asyncio.QueueFull:
+            # Not from within the flush that brought it: its outputs come first.
+            self._loop.call_soon(self._prompt_failed, wanted.ticket, "too many texts wait for their voice")
 
     def _close_agent(self) -> None:
         if self._agent_listener is not None:
@@ -338,13 +457,16 @@ class CallRunner:
             self._agent_link = None
 
     def _write_recording(self) -> None:
-        blocks = b"".join(self.bridge.outputs.recording)
-        self.bridge.outputs.recording.clear()
+        blocks, self.bridge.outputs.recording = self.bridge.outputs.recording, []
         if self._services.recordings is None:
             return
         if self._recording is None:
             self._recording = self._services.recordings.open(self.call_id, self.bridge.carrier.inbound.rate)
-        self._recording.write(blocks)
+        for block in blocks:
+            if isinstance(block, Unrecorded):
+                self._recording.skip(block.samples * STEREO)
+            else:
+                self._recording.write(block)
 
     def _release(self) -> None:
         """Whatever way the task ended, nothing of the call stays behind."""
@@ -368,9 +490,11 @@ class CallRunner:
             started_at=self._started_at,
             recording=str(path) if path is not None else None,
         )
+        self.summary = media_summary(self.bridge, facts.recording)
         self.record = call_record(facts, self.bridge)
-        text = json.dumps(self.record, indent=1)
-        await self._loop.run_in_executor(None, self._save, text)
+        if not self.bridge.policy.controlled:  # else the store has it, and what it forgets must be forgotten
+            text = json.dumps(self.record, indent=1)
+            await self._loop.run_in_executor(None, self._save, text)
         log.info(
             "call ended",
             call_id=self.call_id,

@@ -1,8 +1,14 @@
-"""The live calls of this process: sockets are taken in here, matched to calls, and calls are seen to their end."""
+"""The media of this process's calls: their tasks, and the sockets that name no call of ours, matched to calls.
+
+A *bare* call begins with its socket: a carrier of which nothing is known but its media. Calls that a machine controls
+begin before their sockets (`gateway.media_room`); here they are counted and seen to their end like any other.
+"""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from secrets import token_hex
+from typing import Protocol
 
 import structlog
 
@@ -30,6 +36,18 @@ class CallDefaults:
     """What Telnyx was told to expect from us; None answers in the caller's encoding."""
 
 
+class BareCallLog(Protocol):
+    """Keeps the records of bare calls (`control.service.bare_calls`)."""
+
+    def began(self, call: CallRunner, started: Started) -> None:
+        """The call's socket has named it."""
+        ...
+
+    def ended(self, call: CallRunner) -> None:
+        """Its files are written; told of every bare call whose beginning was told."""
+        ...
+
+
 class OverCapacity(Exception):
     """No room for another call."""
 
@@ -51,7 +69,7 @@ class CallCounts:
     ended_reasons: dict[str, int] = field(default_factory=dict)
 
 
-class _Nobody:
+class Nobody:
     """Listens to a socket that was turned away, until it is gone."""
 
     def message_received(self, message: bytes) -> None:
@@ -67,9 +85,22 @@ class _Nobody:
 class Calls:
     """Owns the task of every live call. Driven by accepted sockets; never decides when a call ends."""
 
-    def __init__(self, defaults: CallDefaults, services: CallServices) -> None:
+    def __init__(
+        self,
+        defaults: CallDefaults,
+        services: CallServices,
+        *,
+        bare: BareCallLog | None = None,
+        overloaded: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            overloaded: says why no call should be taken although there is room.
+        """
         self.counts = CallCounts()
         self.draining = False
+        self._bare = bare
+        self._overloaded = overloaded
         self.last_record: dict[str, object] | None = None
         self._defaults = defaults
         self._services = services
@@ -118,12 +149,24 @@ class Calls:
             services=self._services,
             outbound=defaults.telnyx_outbound if carrier == "telnyx" else None,
         )
+        self.start(call)
+        return call
+
+    def start(self, call: CallRunner) -> None:
+        """Run a call, and see it to its end."""
         self._live[call.call_id] = call
         self._idle.clear()
         task = asyncio.get_running_loop().create_task(call.run(), name=call.call_id)
         self._tasks[task] = call
         task.add_done_callback(self._ended)
-        return call
+
+    def find(self, call_id: str) -> CallRunner | None:
+        """Return a call whose media has not ended."""
+        return self._live.get(call_id)
+
+    def free(self) -> int:
+        """How many more calls there is room for."""
+        return max(0, self._defaults.max_calls - len(self._live))
 
     def _misses_stream(self, carrier: str) -> bool:
         """Whether a live call of this carrier has lost its stream and waits for the next."""
@@ -145,14 +188,16 @@ class Calls:
         if call is None:
             self.counts.refused += 1
             link.close(1013, "no room for another call")
-            return _Nobody()
+            return Nobody()
         if call.finished.is_set():
             # It ended before its stream began: its agent cannot be reached, or a drain ran out of patience.
             link.close(1011, "the call has ended")
-            return _Nobody()
+            return Nobody()
         self._by_carrier_call[key] = call
         self._claimed[call.call_id] = key
         self.counts.accepted += 1
+        if self._bare is not None:
+            self._bare.began(call, started)
         return call.attach(link, backlog)
 
     def _abandon(self, carrier: str, call: CallRunner | None, reason: str) -> None:
@@ -171,6 +216,8 @@ class Calls:
         if call.record is not None:
             self.last_record = call.record
             self._count(call)
+        if key is not None and self._bare is not None:
+            self._bare.ended(call)
         if not task.cancelled() and (fault := task.exception()) is not None:
             self.counts.failed += 1
             log.error("call failed", call_id=call.call_id, exc_info=fault)
@@ -199,14 +246,20 @@ class Calls:
         reasons = []
         if self.draining:
             reasons.append("draining")
-        if len(self._live) >= self._defaults.max_calls:
+        if not self.free():
             reasons.append(f"at capacity ({self._defaults.max_calls} calls)")
+        if (overloaded := self._overloaded()) is not None:
+            reasons.append(overloaded)
         return reasons
 
     def hurry(self) -> None:
-        """End whatever a drain is still waiting for, without its goodbye."""
-        for call in self.live():
+        """End whatever bare call a drain is still waiting for, without its goodbye."""
+        for call in self._bare_calls():
             call.end("error", after_playout=False)
+
+    def _bare_calls(self) -> list[CallRunner]:
+        """Those that no machine ends."""
+        return [call for call in self.live() if not call.bridge.policy.controlled]
 
     async def drain(self, patience: float) -> None:
         """Take no more calls; let those that live end by themselves, then end what is left, and wait for that."""
@@ -216,7 +269,7 @@ class Calls:
                 await self._idle.wait()
         except TimeoutError:
             log.warning("drain is over", calls=len(self._live))
-            for call in self.live():
+            for call in self._bare_calls():
                 call.end("error")
         await self._idle.wait()
 

@@ -1,28 +1,21 @@
 """What is wrong, or will surprise, in the gateway's settings: each finding with its remedy, for `offhook check`."""
 
 import os
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
+from control.egress_policy import METADATA, EgressPolicy
+from gateway.account_findings import account_findings
+from gateway.agent_findings import agent_findings, invalid_entries
+from gateway.finding import Finding
 from gateway.media_auth import is_loopback, shared_secret
 from gateway.settings import CONFIG, PREFIX, ConfigUnreadable, Settings, read_config
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to know about the settings."""
-
-    level: Literal["error", "warning", "note"]
-    setting: str
-    """The variable's name, OFFHOOK_..."""
-    problem: str
-    remedy: str
 
 
 def check() -> tuple[Settings | None, list[Finding]]:
@@ -32,6 +25,8 @@ def check() -> tuple[Settings | None, list[Finding]]:
         settings = Settings()
     except ConfigUnreadable as error:
         return None, [Finding("error", CONFIG, str(error), "correct the file, or unset the variable")]
+    except SettingsError as error:  # a table in a variable that is no JSON
+        return None, [_not_json(error), *names]
     except ValidationError as error:
         return None, [*_invalid(error), *names]
     return settings, [*names, *explain(settings)]
@@ -39,7 +34,32 @@ def check() -> tuple[Settings | None, list[Finding]]:
 
 def explain(settings: Settings) -> list[Finding]:
     """What a valid combination of settings will do that its owner may not want."""
-    return [*_reachability(settings), *_media_auth(settings), *_realtime(settings), *_calls(settings)]
+    return [
+        *_reachability(settings),
+        *_media_auth(settings),
+        *_tls(settings),
+        *account_findings(settings),
+        *agent_findings(settings),
+        *_realtime(settings),
+        *_calls(settings),
+        *_egress(settings),
+    ]
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    """Half of a certificate is none, and the port would speak plain HTTP without a word."""
+    files = {"TLS_CERT": settings.tls_cert, "TLS_KEY": settings.tls_key}
+    given = [name for name, path in files.items() if path is not None]
+    for name, path in files.items():
+        if path is None and given:
+            yield Finding(
+                "error",
+                f"{PREFIX}{name}",
+                f"is not set, but {PREFIX}{given[0]} is: the public port does not speak TLS",
+                "set both, or neither",
+            )
+        elif path is not None and not path.is_file():
+            yield Finding("error", f"{PREFIX}{name}", f"{path} is no file", "correct the path")
 
 
 def _reachability(settings: Settings) -> Iterator[Finding]:
@@ -89,20 +109,6 @@ def _media_auth(settings: Settings) -> Iterator[Finding]:
             name,
             "is a shared secret: whoever knows it may talk to your agent",
             "unset it after use",
-        )
-    if settings.twilio_auth_token is None and mode == "tokens" and public is not None:
-        yield Finding(
-            "note",
-            f"{PREFIX}TWILIO_AUTH_TOKEN",
-            "is not set: Twilio's signature on media sockets is not checked, stream tokens alone are",
-            "set it to the account's primary auth token, if Twilio calls",
-        )
-    if settings.twilio_auth_token is not None and public is None:
-        yield Finding(
-            "error",
-            f"{PREFIX}PUBLIC_URL",
-            "is not set: Twilio signs that URL, so every signed media socket will be refused",
-            "set it to the URL your TwiML uses",
         )
 
 
@@ -166,6 +172,26 @@ def _calls(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def _egress(settings: Settings) -> Iterator[Finding]:
+    if settings.egress_allow_http:
+        yield Finding(
+            "warning",
+            f"{PREFIX}EGRESS_ALLOW_HTTP",
+            "is on: what calls say may travel in the clear, to whoever answers",
+            "unset it outside development",
+        )
+    policy = EgressPolicy.allowing(settings.egress_allow or "")
+    wide = [str(network) for network in policy.networks if network.prefixlen == 0]
+    if wide or any(policy.permits(address) for address in METADATA):
+        yield Finding(
+            "warning",
+            f"{PREFIX}EGRESS_ALLOW",
+            f"allows {wide[0] if wide else 'the metadata service of clouds'}: whoever may give us a URL can read "
+            "this machine's credentials there",
+            "name the hosts that are meant",
+        )
+
+
 def _unknown_names() -> Iterator[Finding]:
     """A misspelt setting is silent otherwise: its default rules."""
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG}
@@ -183,8 +209,16 @@ def _unknown_names() -> Iterator[Finding]:
         )
 
 
+def _not_json(error: SettingsError) -> Finding:
+    named = re.search(r'field "(\w+)"', str(error))
+    name = f"{PREFIX}{named[1] if named else ''}".upper()
+    return Finding("error", name, "is not JSON", "correct it, or write the table in the TOML file")
+
+
 def _invalid(error: ValidationError) -> Iterator[Finding]:
-    for fault in error.errors(include_input=False, include_url=False):  # an input may be a secret
+    entries, others = invalid_entries(error)
+    yield from entries
+    for fault in others:
         name = "_".join(str(part) for part in fault["loc"])
         field = Settings.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
         yield Finding(

@@ -5,12 +5,14 @@ that the code behaves differently from the one that took the call.
 """
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from control.bridge import Bridge
-from gateway.trace import POLICY, SESSION, VERSION
+from gateway.order_form import read_order
+from gateway.trace import POLICY, SESSION, VERSION, reports
 from media.audio import AudioFormat, Encoding
 from media.realtime.dialects import DIALECTS
 from media.realtime.session import RealtimeSession
@@ -94,8 +96,9 @@ class _Replay:
 
     def run(self, lines: Iterator[Line]) -> Replayed:
         for line in lines:
-            if "out" in line or "action" in line:
-                self._expected.append(str(line.get("out", line.get("action"))))
+            said = line.get("out", line.get("action", line.get("report")))
+            if said is not None:
+                self._expected.append(str(said))
                 continue
             self._compare()
             self._at = f"{float(str(line['t'])):.6f} {line.get('leg', line.get('event'))}"
@@ -127,6 +130,14 @@ class _Replay:
                 bridge.agent_pressure(bool(line["paused"]))
             case "end":
                 bridge.end(str(line["reason"]), now, after_playout=bool(line["after_playout"]))
+            case "order":
+                bridge.order(read_order(str(line["kind"]), line["order"]), now)
+            case "prompt_ready":
+                bridge.prompt_ready(
+                    str(line["ticket"]), b64decode(str(line["audio"])), _int(line["rate"]), now
+                )
+            case "prompt_failed":
+                bridge.prompt_failed(str(line["ticket"]), str(line["why"]), now)
             case "poll":
                 bridge.poll(now)
             case unknown:
@@ -136,7 +147,8 @@ class _Replay:
         outputs = self._bridge.outputs
         said = [message.decode() for message in (*outputs.carrier, *outputs.agent)]
         said += [repr(action) for action in outputs.actions]
-        for queue in (outputs.carrier, outputs.agent, outputs.recording, outputs.actions):
+        said += reports(outputs)
+        for queue in (outputs.carrier, outputs.agent, outputs.recording, outputs.actions, outputs.news):
             queue.clear()
         self._result.outputs += len(said)
         if said != self._expected:
@@ -147,6 +159,10 @@ class _Replay:
 def _code(line: Line) -> int | None:
     code = line["code"]
     return code if isinstance(code, int) else None
+
+
+def _int(value: object) -> int:
+    return int(str(value))
 
 
 def _format(text: object) -> AudioFormat | None:

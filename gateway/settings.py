@@ -2,7 +2,8 @@
 
 Later ones give way to earlier ones: arguments, `OFFHOOK_*` variables, `.env` in the working directory, the TOML
 file (`OFFHOOK_CONFIG`, else `offhook.toml` in the working directory if there is one), defaults. In TOML a table
-is a prefix: `[realtime] url = "..."` is `realtime_url`. Secrets are never printed. `gateway.findings` explains.
+is a prefix, `[realtime] url = "..."` is `realtime_url`, except for `[agents.<name>]` and `[numbers]`. Secrets are
+never printed. `gateway.findings` explains.
 """
 
 import os
@@ -10,11 +11,22 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from control.agents import AgentConfig
+from control.api.client_address import TrustedProxies
+from control.configuration import Number
+from control.directory import NumberConfig
+from control.egress_policy import EgressPolicy
+from control.secrets import SecretKeys
+from control.stores.urls import database_url
+from control.templates import check_text
+from control.webhook_message import check_webhook_secret
 from gateway.media_auth import shared_secret
+from telephony.telnyx.webhooks import verify_key
 
 PREFIX = "OFFHOOK_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -39,11 +51,77 @@ def _websocket_url(url: str) -> str:
     return url
 
 
+def _egress_allow(exceptions: str) -> str:
+    EgressPolicy.allowing(exceptions)
+    return exceptions
+
+
+def _secret_keys(keys: SecretStr) -> SecretStr:
+    SecretKeys.read(keys.get_secret_value())
+    return keys
+
+
+def _webhook_secret(secret: SecretStr) -> SecretStr:
+    check_webhook_secret(secret.get_secret_value())
+    return secret
+
+
+def _networks(text: str) -> str:
+    TrustedProxies(networks_of(text))
+    return text
+
+
+def networks_of(text: str | None) -> list[str]:
+    """Return the networks of a list."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def _database(url: SecretStr) -> SecretStr:
+    database_url(url.get_secret_value())
+    return url
+
+
 def _media_auth(mode: SecretStr) -> SecretStr:
     shared_secret(mode.get_secret_value())
     return mode
 
 
+def _telnyx_public_key(key: str) -> str:
+    verify_key(key)
+    return key
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("is an IANA time zone, such as Europe/Vienna") from error
+    return name
+
+
+def _agents(tables: object) -> object:
+    """An agent of the settings is called as its table is."""
+    if not isinstance(tables, dict):
+        return tables
+    return {key: _named(str(key), table) for key, table in tables.items()}
+
+
+def _named(key: str, table: object) -> object:
+    if not isinstance(table, dict):
+        return table
+    if table.get("name", key) != key:
+        raise ValueError(f"[agents.{key}] is called {key}; leave out its name")
+    return {**table, "name": key}
+
+
+def _numbers(tables: object) -> object:
+    """`"+13125550100" = "reception"` stands for a table with that agent."""
+    if not isinstance(tables, dict):
+        return tables
+    return {number: {"agent": entry} if isinstance(entry, str) else entry for number, entry in tables.items()}
+
+
+AgentKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Format = Literal["auto", "pcmu", "pcma", "pcm16"]
 
@@ -71,6 +149,11 @@ class Settings(BaseSettings):
         default=None,
         description="How carriers reach us, https://... Signatures and TwiML use it and never what a proxy says.",
     )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="Certificate chain (PEM): the public port speaks TLS itself. Read anew on SIGHUP.",
+    )
+    tls_key: Path | None = Field(default=None, description="Its private key (PEM), without a passphrase.")
     metrics_host: str = Field(
         default="127.0.0.1", description="Address of the metrics port; figures are not public."
     )
@@ -79,6 +162,16 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default=Path("offhook-data"), description="Folder of records, recordings and traces; made if missing."
+    )
+    database_url: Annotated[SecretStr, AfterValidator(_database)] | None = Field(
+        default=None,
+        description="Where calls are kept: sqlite:///path or postgresql://user:password@host/name. Unset: "
+        "`offhook.db` in the data folder.",
+    )
+    migrate: bool = Field(
+        default=True,
+        description="Whether the database's tables are brought to this release at the start; else "
+        "`offhook db upgrade` does it.",
     )
     max_calls: int = Field(
         default=250,
@@ -92,13 +185,51 @@ class Settings(BaseSettings):
         description="Who may open a media socket: `tokens` minted by us; `shared:<secret>` also lets "
         "/media/{carrier}/<secret> in from anywhere; `none` anyone on this machine.",
     )
-    twilio_auth_token: SecretStr | None = Field(
-        default=None, description="Twilio's account auth token; checks the signature of its media upgrades."
+
+    # The carriers' accounts.
+    telnyx_api_key: SecretStr | None = Field(
+        default=None, description="API key of the Telnyx account that calls are dialled and answered with."
+    )
+    telnyx_public_key: Annotated[str, AfterValidator(_telnyx_public_key)] | None = Field(
+        default=None,
+        description="That account's public key, in base64; checks the signature of its webhooks.",
+    )
+    telnyx_connection_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Id of the Call Control application (connection) that calls are dialled through.",
+    )
+    telnyx_base_url: Annotated[str, AfterValidator(_web_url)] | None = Field(
+        default=None, description="Another address of Telnyx's API, such as a simulated carrier's."
     )
     telnyx_outbound_codec: Literal["auto", "pcmu", "pcma"] = Field(
         default="pcmu",
         description="What Telnyx was told to expect of us (`stream_bidirectional_codec`, PCMU unless told); "
         "`auto` answers in the caller's codec.",
+    )
+    twilio_account_sid: str | None = Field(
+        default=None, min_length=1, description="SID of the Twilio account, `AC...`."
+    )
+    twilio_auth_token: SecretStr | None = Field(
+        default=None,
+        description="Twilio's primary account auth token; checks the signature of its webhooks and media upgrades.",
+    )
+    twilio_api_key_sid: str | None = Field(
+        default=None,
+        min_length=1,
+        description="SID of an API key, `SK...`, to ask Twilio with instead of the auth token; signatures need the "
+        "token all the same.",
+    )
+    twilio_api_key_secret: SecretStr | None = Field(default=None, description="That API key's secret.")
+    twilio_base_url: Annotated[str, AfterValidator(_web_url)] | None = Field(
+        default=None, description="Another address of Twilio's API, such as a simulated carrier's."
+    )
+    answer_wait_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=10,
+        description="Seconds an inbound call rings at most while the agent's session opens: no dead air after the "
+        "answer.",
     )
 
     # The speech model.
@@ -115,12 +246,14 @@ class Settings(BaseSettings):
     realtime_voice: str = Field(
         default="marin", min_length=1, description="The voice; fixed once it has spoken."
     )
-    realtime_instructions: str = Field(
+    realtime_instructions: Annotated[str, AfterValidator(check_text)] = Field(
         default="You are on a phone call. Be brief and friendly. Speak the caller's language.",
-        description="What the model is told before the call.",
+        description="What the model is told before the call; may hold `{{variables}}`.",
     )
-    realtime_greeting: str | None = Field(
-        default=None, description="What the model is asked to say first; unset lets the caller speak first."
+    realtime_greeting: Annotated[str, AfterValidator(check_text)] | None = Field(
+        default=None,
+        description="What the model is asked to say first; unset lets the caller speak first. May hold "
+        "`{{variables}}`.",
     )
     realtime_input_format: Format = Field(
         default="auto",
@@ -133,6 +266,18 @@ class Settings(BaseSettings):
     )
     realtime_language: str | None = Field(
         default=None, description="ISO 639-1 hint for that model, such as `en`."
+    )
+
+    # Fixed texts: prompts, announcements, fillers.
+    speech_url: Annotated[str, AfterValidator(_web_url)] | None = Field(
+        default=None,
+        description="Base URL of an OpenAI-compatible speech endpoint, such as https://api.openai.com/v1, that gives "
+        "fixed texts a voice; unset uses espeak-ng where it is installed.",
+    )
+    speech_api_key: SecretStr | None = Field(default=None, description="The key that endpoint wants.")
+    speech_model: str = Field(default="gpt-4o-mini-tts", min_length=1, description="Its model.")
+    speech_voice: str = Field(
+        default="marin", min_length=1, description="Its voice, where a prompt names none of its own."
     )
 
     # Turns.
@@ -173,6 +318,28 @@ class Settings(BaseSettings):
     )
     dtmf_interrupts: bool = Field(
         default=False, description="Whether a group of pressed digits cuts the agent off."
+    )
+
+    # Agents and numbers.
+    agents: Annotated[dict[AgentKey, AgentConfig], BeforeValidator(_agents)] = Field(
+        default={},
+        max_length=500,
+        description="Agents by name, `[agents.<name>]`; in the environment, JSON. `[agents.default]` adds to the "
+        "default agent, which the settings above describe.",
+    )
+    numbers: Annotated[dict[Number, NumberConfig], BeforeValidator(_numbers)] = Field(
+        default={},
+        max_length=5_000,
+        description='Who answers which number, `"+13125550100" = "reception"`, or a table `{agent, carrier, '
+        "integration}`.",
+    )
+    inbound_default: Literal["auto", "default-agent", "reject"] = Field(
+        default="auto",
+        description="Who answers a call to a number that has no agent: the default agent, or nobody. `auto`: the "
+        "default agent while no number is listed at all, else nobody.",
+    )
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        default="UTC", description="IANA time zone in which `{{now}}`, `{{date}}` and `{{time}}` are told."
     )
 
     # Audio.
@@ -228,7 +395,39 @@ class Settings(BaseSettings):
         default=30.0, ge=0, le=86_400, description="Seconds after SIGTERM for calls to end by themselves."
     )
 
+    # Where we go for users.
+    # The REST API.
+    api_requests_per_minute: int = Field(
+        default=600, ge=1, le=1_000_000, description="Requests that one API key may make in a minute."
+    )
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = Field(
+        default=None,
+        description="Addresses and networks of your own proxies, separated by commas: only they may say whose request "
+        "it is (`X-Forwarded-For`).",
+    )
+
+    egress_allow: Annotated[str, AfterValidator(_egress_allow)] | None = Field(
+        default=None,
+        description="Addresses, networks and host names, separated by commas, that webhooks, tools and audio may be "
+        "fetched from although they are not public, such as `127.0.0.1,10.0.0.0/8,hooks.internal`.",
+    )
+    egress_allow_http: bool = Field(
+        default=False,
+        description="Whether those URLs may be http: for receivers on your own machine or network.",
+    )
+
+    webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = Field(
+        default=None,
+        description="Signs the webhooks that go to the URL of a call or of its agent, `whsec_...` as of Standard "
+        "Webhooks. Unset: one is made in the data folder's file `webhook.secret`.",
+    )
+
     # What is kept, what is told.
+    secret_keys: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = Field(
+        default=None,
+        description="Fernet keys to the secrets in the database, separated by commas: the first encrypts, all "
+        "decrypt. Unset: one is made in the data folder's file `secret.keys`.",
+    )
     recording: bool = Field(
         default=True, description="Stereo recording of every call: caller left, agent right."
     )
@@ -285,10 +484,14 @@ def read_config() -> dict[str, Any]:
         raise ConfigUnreadable(f"{path} is not TOML: {error}") from error
 
 
+# Tables that are settings as they stand, not prefixes.
+_TABLES = frozenset({"agents", "numbers"})
+
+
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and f"{prefix}{name}" not in _TABLES:
             flat |= _flat(value, f"{prefix}{name}_")
         else:
             flat[f"{prefix}{name}".lower()] = value

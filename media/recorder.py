@@ -23,8 +23,8 @@ class _Track:
 
     __slots__ = ("_encoded", "_encoding", "_pcm", "_sample_bytes", "start")
 
-    def __init__(self) -> None:
-        self.start = 0
+    def __init__(self, start: int) -> None:
+        self.start = start
         self._pcm = bytearray()
         self._encoded = bytearray()
         self._encoding = Encoding.PCM16
@@ -72,11 +72,13 @@ class CallRecorder:
     sample twice, and returns both tracks equally long.
     """
 
-    __slots__ = ("_left", "_paused_since", "_pauses", "_right", "late", "rate")
+    __slots__ = ("_begin", "_left", "_paused_since", "_pauses", "_right", "late", "rate")
 
-    def __init__(self, rate: int = 8_000) -> None:
+    def __init__(self, rate: int = 8_000, *, begin: int = 0) -> None:
+        """`begin`: the position the recording begins at; what was heard before it is not recorded."""
         self.rate = rate
-        self._left, self._right = _Track(), _Track()
+        self._begin = begin
+        self._left, self._right = _Track(begin), _Track(begin)
         self._pauses: list[tuple[int, int]] = []
         """Those over, as [start, end), that have not settled yet."""
         self._paused_since: int | None = None
@@ -94,7 +96,7 @@ class CallRecorder:
 
     @property
     def settled(self) -> int:
-        """Samples returned so far."""
+        """Samples before this one were returned, or lie before the beginning."""
         return self._left.start
 
     @property
@@ -107,6 +109,10 @@ class CallRecorder:
 
     def agent(self, audio: bytes, encoding: Encoding, at: int) -> None:
         """Place what the caller heard of the agent at `at`, or behind what stands there already."""
+        if at < self._begin:
+            audio, at = audio[(self._begin - at) * AudioFormat(encoding, 0).sample_bytes :], self._begin
+            if not audio:
+                return
         if at < self._right.start:
             self.late += 1
         self._right.pad(at)

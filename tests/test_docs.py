@@ -12,7 +12,8 @@ import pytest
 import typer
 from typer.core import TyperGroup, TyperOption
 
-from control.bridge import Bridge, Deadline
+from control.bridge import Bridge
+from control.media_deadline import Deadline
 from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outputs
 from control.policy import CallPolicy
 from control.records import CallFacts, call_record

@@ -16,12 +16,12 @@ writer): otherwise a new delivery could wait for a predecessor that has just gon
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import EventRecord
@@ -151,6 +151,18 @@ class Deliveries:
                 owed.append(_row(stored, None, call_url, now))
             owed += [_row(stored, each.webhook_id, None, now) for each in wanting(endpoints, stored.event)]
         await self._queue(connection, owed, now)
+        for stored in published:
+            if stored.event.secret:
+                await self._forget_secret(connection, stored.position)
+
+    async def _forget_secret(self, connection: AsyncConnection, position: int) -> None:
+        """Erase what stands in an event's webhooks alone, if nobody is owed one any more."""
+        owed = select(deliveries.c.delivery_id).where(
+            deliveries.c.position == position, deliveries.c.state == DeliveryState.PENDING
+        )
+        await connection.execute(
+            update(events).where(events.c.position == position, ~owed.exists()).values(secret=null())
+        )
 
     async def test(self, tenant_id: str, webhook_id: str, event: EventRecord) -> str | None:
         """Owe an event of no call to this endpoint alone, at once; return the delivery's id.
@@ -187,14 +199,14 @@ class Deliveries:
     ) -> list[Due]:
         """Take what is due, longest due first, for as long as the lease: nobody else is given it meanwhile.
 
-        `busy` names endpoints that shall get nothing for now, so that a slow one holds up no other.
+        `busy` names endpoints that shall get nothing for now, webhooks by id and calls' own by URL, so that a slow one
+        holds up no other.
         """
         async with self._database.write() as connection:
             wanted = [deliveries.c.state == DeliveryState.PENDING, deliveries.c.next_attempt_at <= now]
             if busy:
-                wanted.append(
-                    or_(deliveries.c.webhook_id.is_(None), deliveries.c.webhook_id.not_in(sorted(busy)))
-                )
+                # Whichever of the two it has: neither is null in the other's place.
+                wanted.append(func.coalesce(deliveries.c.webhook_id, deliveries.c.url).not_in(sorted(busy)))
             due = (
                 select(deliveries.c.delivery_id)
                 .where(*wanted)
@@ -249,6 +261,9 @@ class Deliveries:
             await self._settled(connection, due, attempt, settlement)
             if not isinstance(settlement, RetryAt):
                 await self._advance(connection, lane, attempt.at)
+                if due.event.secret:
+                    query = select(deliveries.c.position).where(deliveries.c.delivery_id == due.delivery_id)
+                    await self._forget_secret(connection, (await connection.scalars(query)).one())
 
     async def release(self, due: Due, now: datetime) -> None:
         """Give a claim back, unattempted."""
@@ -435,7 +450,7 @@ def _due(row: RowMapping, token: str) -> Due:
         lease=token,
         attempt=row["attempts"] + 1,
         owed_since=row["created_at"],
-        event=event_of(_part(row, "event_")),
+        event=replace(event_of(_part(row, "event_")), secret=row["event_secret"] or {}),
         url=url,
         webhook=webhook,
     )

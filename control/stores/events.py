@@ -116,4 +116,5 @@ def _row(record: EventRecord) -> dict[str, object]:
         "occurred_at": record.occurred_at,
         "at": record.at,
         "data": record.data,
+        "secret": record.secret or None,
     }

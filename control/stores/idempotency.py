@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from control.stores.columns import Values
 from control.stores.database import Database
 from control.stores.tables import idempotency
 
@@ -89,11 +90,20 @@ class Idempotency:
         if await self._database.insert_new(connection, idempotency, [row], "key"):
             return Claimed()
         first = (await connection.execute(select(idempotency).where(ours))).mappings().one()
-        if first["fingerprint"] != claim.fingerprint:
-            return Conflict()
-        if first["status"] is None:
-            return InProgress(first["created_at"], first["call_id"])
-        return Answered(first["status"], first["body"])
+        return _outcome(first, claim)
+
+    async def look(
+        self, tenant_id: str, claim: Claim, now: datetime
+    ) -> Answered | Conflict | InProgress | None:
+        """Return what became of the key, claiming nothing; None: nobody has used it."""
+        query = select(idempotency).where(
+            idempotency.c.tenant_id == tenant_id,
+            idempotency.c.key == claim.key,
+            idempotency.c.created_at > now - KEPT,
+        )
+        async with self._database.read() as connection:
+            first = (await connection.execute(query)).mappings().one_or_none()
+        return None if first is None else _outcome(first, claim)
 
     async def finish(self, tenant_id: str, key: str, status: int, body: bytes) -> None:
         """Keep the answer; the first one stays."""
@@ -126,3 +136,11 @@ class Idempotency:
                 delete(idempotency).where(idempotency.c.created_at <= now - KEPT)
             )
             return result.rowcount
+
+
+def _outcome(first: Values, claim: Claim) -> Answered | Conflict | InProgress:
+    if first["fingerprint"] != claim.fingerprint:
+        return Conflict()
+    if first["status"] is None:
+        return InProgress(first["created_at"], first["call_id"])
+    return Answered(first["status"], first["body"])

@@ -138,6 +138,8 @@ events = Table(
     Column("occurred_at", Instant, nullable=False),
     Column("at", Double, nullable=False),
     Column("data", Document, nullable=False),
+    # For the event's webhooks alone; gone once they are delivered or given up.
+    Column("secret", Document),
     # Not by the event's id alone: a call's events lie together, whatever their ids.
     UniqueConstraint("call_id", "event_id"),
     sqlite_autoincrement=True,

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from control.call_record import EventRecord
 from control.stores.columns import Values
 from control.stores.database import Database
+from control.stores.events import Events
 from control.stores.tables import deliveries, webhooks
 
 
@@ -100,17 +101,25 @@ class Webhooks:
         values = {"disabled_at": None, "disabled_reason": None, "failing_since": None, "updated_at": now}
         return await self._update(tenant_id, webhook_id, values)
 
-    async def disable(self, tenant_id: str, webhook_id: str, reason: str, now: datetime) -> bool:
-        """Tell it of nothing any more, nor of what is owed; whether it was told until now."""
+    async def disable(
+        self, tenant_id: str, webhook_id: str, reason: str, now: datetime, event: EventRecord | None = None
+    ) -> bool:
+        """Tell it of nothing any more, nor of what is owed; whether it was told until now.
+
+        `event` says so in the tenant's stream, if it was.
+        """
         async with self._database.write() as connection:
             result = await connection.execute(
                 update(webhooks)
                 .where(_is(tenant_id, webhook_id), webhooks.c.disabled_at.is_(None))
                 .values(disabled_at=now, disabled_reason=reason, updated_at=now)
             )
-            if result.rowcount == 1:
-                await self.drop_owed(connection, webhook_id, now)
-            return result.rowcount == 1
+            if result.rowcount != 1:
+                return False
+            await self.drop_owed(connection, webhook_id, now)
+            if event is not None:
+                await Events(self._database).append(connection, [event])
+            return True
 
     async def drop_owed(self, connection: AsyncConnection, webhook_id: str, now: datetime) -> None:
         """Give up everything that is owed to it."""

@@ -3,8 +3,11 @@
 import gc
 from typing import Any
 
+from rich.markup import escape
+
 from gateway.commands.terminal import err, fail
-from gateway.findings import Finding, check
+from gateway.finding import Finding
+from gateway.findings import check
 from gateway.settings import Settings
 from gateway.telemetry import configure_logging
 
@@ -26,7 +29,8 @@ def usable_settings(**given: Any) -> Settings:  # noqa: ANN401  # any of the set
 
 def line(finding: Finding) -> str:
     colour = _COLOURS[finding.level]
-    return f"[{colour}]{finding.level:8}[/] {finding.setting}: {finding.problem}; {finding.remedy}"
+    said = escape(f"{finding.setting}: {finding.problem}; {finding.remedy}")
+    return f"[{colour}]{finding.level:8}[/] {said}"
 
 
 def quiet_collector() -> None:

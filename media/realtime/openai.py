@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
-import pybase64
 
 from media.audio import AudioFormat
 from media.realtime.configuration import HistoryItem, SessionConfig
@@ -153,10 +152,6 @@ def read_session(session: Fields, dialect: Dialect) -> Confirmed:
 # -- writing events
 
 
-def append(audio: bytes) -> bytes:
-    return APPEND + pybase64.b64encode(audio) + END
-
-
 def session_update(
     config: SessionConfig,
     input_format: AudioFormat,
@@ -190,6 +185,10 @@ def message_item(
 def function_output(call_id: str, output: str) -> bytes:
     item = {"type": "function_call_output", "call_id": call_id, "output": _clean(output)}
     return _event("conversation.item.create", item=item)
+
+
+def input_clear() -> bytes:
+    return _event("input_audio_buffer.clear")
 
 
 def response_create(event_id: str, instructions: str | None) -> bytes:

@@ -66,8 +66,12 @@ class ResponseSequencer:
     def responding(self) -> bool:
         """Whether the agent is speaking, or will without being asked again."""
         speaking = self.active is not None and not self.active.cut
-        asked = self._pending is not None and not self._pending.superseded
-        return speaking or asked or self._owed is not None
+        return speaking or self.asked
+
+    @property
+    def asked(self) -> bool:
+        """Whether a response was asked for that has not begun."""
+        return self._owed is not None or (self._pending is not None and not self._pending.superseded)
 
     def ask(self, now: float, instructions: str | None = None) -> None:
         """Owe one response; an older debt is forgotten."""

@@ -257,9 +257,18 @@ class RealtimeSession:
         """Whether a response is active and not cut, or has been asked for and will come."""
         return self.state is not SessionState.CLOSED and self._responses.responding
 
+    @property
+    def asked(self) -> bool:
+        """Whether a response was asked for that has not begun."""
+        return self.state is not SessionState.CLOSED and self._responses.asked
+
+    def clear_input(self) -> bytes:
+        """Return the message that drops what the server has heard and not taken for a turn yet."""
+        return openai.input_clear()
+
     def append(self, audio: bytes) -> bytes:
         """Return the message that hands caller audio (in `input_format`) to the session."""
-        return openai.append(audio)
+        return openai.APPEND + pybase64.b64encode(audio) + openai.END
 
     def request_response(self, now: float, *, instructions: str | None = None) -> None:
         """Ask for a response, now or when the server is free; the latest request wins."""

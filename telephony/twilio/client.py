@@ -22,7 +22,6 @@ from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
-from telephony.calls import LegToken
 from telephony.client_errors import (
     TWILIO,
     CarrierCannot,
@@ -43,7 +42,6 @@ from telephony.commands import (
     GatherDigits,
     Hangup,
     MachineDetection,
-    MediaStream,
     Play,
     Refer,
     Reject,
@@ -57,8 +55,8 @@ from telephony.commands import (
     UpdateClientState,
 )
 from telephony.twilio import twiml
-from telephony.twilio.twiml import Attachment
-from telephony.twilio.webhooks import Endpoint, callback_url
+from telephony.twilio.documents import Documents
+from telephony.twilio.webhooks import Endpoint
 
 CARRIER = "twilio"
 # The SDK's own is to wait for ever (F 33).
@@ -163,8 +161,7 @@ class TwilioClient:
             public_url: where Twilio reaches us; every callback lies below it.
             base_url: stands in for https://api.twilio.com.
         """
-        self._public_url = public_url
-        self._integration_id = integration_id
+        self._documents = Documents(public_url, integration_id)
         self._http = BoundedHttpClient(timeout=timeout, base_url=base_url)
         self._sdk = Client(username or account_sid, auth_token, account_sid, http_client=self._http)
         # The SDK imports each resource on its first use: here, not in a call.
@@ -247,21 +244,11 @@ class TwilioClient:
                 # A leg that rings inside <Dial> counts as in progress.
                 await self._update(call_id, status="completed")
             case StartStream(token=token, stream=stream):
-                await self._show(command, twiml.connect(self._attachment(stream, token)))
-            case SendDigits(digits=digits):
-                await self._show(command, twiml.play_digits(digits, self._reattached(command)))
-            case GatherDigits(token=token):
-                await self._show(command, twiml.gather(command, self._url(Endpoint.GATHER, token)))
-            case StopGather() | StopPlay():
-                await self._show(command, twiml.connect(self._reattached(command)))
-            case Speak(text=text, voice=voice, language=language):
-                attachment = self._reattached(command)
-                await self._show(command, twiml.say(text, attachment, voice=voice, language=language))
-            case Play(url=url, loop=loop):
-                await self._show(command, twiml.play(url, self._reattached(command), loop=loop))
-            case Transfer(token=token):
-                action, leg = self._url(Endpoint.DIAL, token), self._url(Endpoint.LEG, token)
-                await self._show(command, twiml.transfer(command, action=action, leg_status=leg))
+                await self._update(command.carrier_call_id, twiml=self._documents.attach(stream, token))
+            case (
+                SendDigits() | GatherDigits() | StopGather() | Speak() | Play() | StopPlay() | Transfer()
+            ) as shown:
+                await self._update(shown.carrier_call_id, twiml=self._documents.of(shown))
             case Answer() | Reject():
                 raise CarrierCannot(CARRIER, type(command).__name__, "the voice webhook's document does it")
             case StopStream():
@@ -277,7 +264,7 @@ class TwilioClient:
             "from_": command.from_number,
             "timeout": min(command.ring_timeout, _LONGEST_RING),
             "time_limit": command.max_duration,
-            "status_callback": self._url(Endpoint.STATUS, token),
+            "status_callback": self._documents.url(Endpoint.STATUS, token),
             "status_callback_event": _STATUS_EVENTS,
             "status_callback_method": "POST",
         }
@@ -285,11 +272,11 @@ class TwilioClient:
             request["machine_detection"] = "DetectMessageEnd"  # a message may be left when the result comes
         if detection is MachineDetection.ASYNC:
             request["async_amd"] = "true"
-            request["async_amd_status_callback"] = self._url(Endpoint.AMD, token)
-        document = twiml.connect(self._attachment(command.stream, token))
+            request["async_amd_status_callback"] = self._documents.url(Endpoint.AMD, token)
+        document = self._documents.attach(command.stream, token)
         if detection is MachineDetection.SYNC or len(document) > twiml.LONGEST_INLINE:
             # A document that is asked for is asked with the result (`AnsweredBy`), and may be of any length.
-            request["url"] = self._url(Endpoint.VOICE, token)
+            request["url"] = self._documents.url(Endpoint.VOICE, token)
         else:
             request["twiml"] = document
         call = await self._calls.create_async(**request)
@@ -306,30 +293,8 @@ class TwilioClient:
         # Answered in the meantime, or over: this works in any state that is not final.
         await self._update(call_id, status="completed")
 
-    async def _show(self, command: CallCommand, document: str) -> None:
-        if isinstance(command, Dial):
-            raise ValueError("a dial's document goes with the dial")
-        await self._update(command.carrier_call_id, twiml=document)
-
     async def _update(self, call_id: str, **changes: str) -> None:
         await self._calls(call_id).update_async(**changes)
-
-    # Documents
-
-    def _url(self, endpoint: Endpoint, token: LegToken) -> str:
-        return callback_url(self._public_url, self._integration_id, endpoint, token)
-
-    def _attachment(self, stream: MediaStream, token: LegToken) -> Attachment:
-        return Attachment(
-            stream=stream,
-            after=self._url(Endpoint.AFTER_STREAM, token),
-            status=self._url(Endpoint.STREAM, token),
-        )
-
-    def _reattached(self, command: SendDigits | StopGather | StopPlay | Speak | Play) -> Attachment:
-        if command.reattach is None:
-            raise ValueError(f"{type(command).__name__} on Twilio needs the stream that follows it")
-        return self._attachment(command.reattach, command.token)
 
     # Errors
 

@@ -86,20 +86,21 @@ def test_an_event_committed_late_is_not_passed_over(database_url: str, real: Run
     real(scenario())
 
 
+async def append_and_fail(database: Database, appended: EventRecord) -> None:
+    async with database.write() as connection:
+        await Events(database).append(connection, [appended])
+        raise ZeroDivisionError
+
+
 def test_a_transaction_that_failed_holds_nobody_up(database_url: str, real: RunAsync) -> None:
     record = call()
-
-    async def fail(database: Database, record: CallRecord) -> None:
-        async with database.write() as connection:
-            await Events(database).append(connection, [event(record)])
-            raise ZeroDivisionError
 
     async def scenario() -> list[StoredEvent]:
         database = Database(database_url)
         store = await Store.open(database_url)
         await store.save_call(record)
         with pytest.raises(ZeroDivisionError):
-            await fail(database, record)
+            await append_and_fail(database, event(record))
         await store.save_call(record, [event(record, 2)])
         seen = await store.events("default")
         await store.close()

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.bridge import Bridge
-from control.outputs import Action, CloseAgent, CloseCarrier, ConnectAgent, Finish
+from control.media_orders import Report
+from control.outputs import Action, CloseAgent, CloseCarrier, ConnectAgent, Finish, Unrecorded
 from control.policy import BargeIn, CallPolicy, Deadlines, DigitPolicy
+from control.timeline import TimelineEvent
 from media.audio import PCM16_24K, PCMU_8K, AudioFormat, Encoding
 from media.realtime.configuration import SessionConfig, TurnDetection
 from media.realtime.session import RealtimeSession
@@ -41,6 +43,8 @@ class Rig:
         self.clears = 0
         self.to_agent: list[dict[str, Any]] = []
         self.actions: list[Action] = []
+        self.news: list[Report | TimelineEvent] = []
+        self.recording: list[bytes | Unrecorded] = []
         self.chunk = self.sessions = 0
 
     # --- the two sides' words
@@ -149,9 +153,10 @@ class Rig:
             self._carrier_did(json.loads(message))
         self.to_agent += [json.loads(message) for message in outputs.agent]
         self.actions += outputs.actions
-        outputs.agent.clear()
-        outputs.actions.clear()
-        outputs.recording.clear()
+        self.news += outputs.news
+        self.recording += outputs.recording
+        for queue in (outputs.agent, outputs.actions, outputs.news, outputs.recording):
+            queue.clear()
 
     def _carrier_did(self, message: dict[str, Any]) -> None:
         event: str = message["event"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import websockets
 
-from gateway.app import agent_provider, call_defaults, call_policy, running
+from gateway.app import call_defaults, running
 from gateway.settings import Settings
 from media.audio import PCM16_24K, PCMA_8K, PCMU_8K
 from tests.conftest import RunAsync
@@ -14,15 +14,6 @@ from tests.conftest import RunAsync
 def settings(tmp_path: Path, **more: object) -> Settings:
     values: dict[str, object] = {"data_dir": tmp_path, "host": "127.0.0.1", "port": 0, "metrics_port": None}
     return Settings.model_validate({**values, "realtime_url": "ws://127.0.0.1:9/v1/realtime", **more})
-
-
-def test_a_barge_in_the_gateway_decides_is_taken_from_the_model(tmp_path: Path) -> None:
-    ours = settings(tmp_path, barge_in_min_speech_ms=300)
-    provider = agent_provider(ours, call_policy(ours))
-    assert provider.config.turn_detection.create_response is False
-    assert provider.config.turn_detection.interrupt_response is False
-    theirs = settings(tmp_path)
-    assert agent_provider(theirs, call_policy(theirs)).config.turn_detection.create_response is True
 
 
 @pytest.mark.parametrize(("name", "fmt"), [("auto", PCMU_8K), ("pcma", PCMA_8K), ("pcm16", PCM16_24K)])

@@ -21,6 +21,7 @@ from telephony.caller import BargeIn as SpeakInto
 from telephony.impairments import Direction, Drop, Impairments, Stall
 from telephony.outcome import CallOutcome, EndedBy
 from tests.conftest import RunAsync
+from tests.tones import stretches
 from tests.whole_call import House
 
 RATE = 8000
@@ -62,22 +63,6 @@ def greeted(**options: Any) -> CallPolicy:
 
 
 # --- who hears whom
-
-
-def level(samples: npt.NDArray[np.float64], frequency: float) -> float:
-    """Return the amplitude of one frequency in a stretch of samples (a Goertzel bin, by its definition)."""
-    if not samples.size:
-        return 0.0
-    time = np.arange(samples.size) / RATE
-    return float(2 * abs(np.dot(samples, np.exp(-2j * np.pi * frequency * time))) / samples.size)
-
-
-def stretches(track: npt.NDArray[np.float64], frequency: float) -> list[tuple[float, float]]:
-    """Return where a tone sounds on a track: (from, to) in seconds, in steps of 20 ms."""
-    step = RATE // 50
-    loud = [level(track[at : at + step], frequency) > 500 for at in range(0, track.size - step, step)]
-    edges = np.flatnonzero(np.diff([0, *loud, 0]))
-    return [(start / 50, end / 50) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def tracks(path: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -59,7 +59,7 @@ class AuditedPlayout(PlayoutClock):
         self.given = self.known_heard = self.discarded = 0
         self.audited.append(self)
 
-    def write(self, item: str, audio: bytes) -> None:
+    def write(self, item: str | None, audio: bytes) -> None:
         before = self.written
         super().write(item, audio)
         self.given += self.written - before

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from gateway.findings import Finding, check, explain
+from gateway.finding import Finding
+from gateway.findings import check, explain
 from gateway.settings import Settings
 from tests.gateway.test_settings import nowhere
 
@@ -31,7 +32,6 @@ def test_the_defaults_have_no_fault() -> None:
         ({"media_auth": "none", "public_url": "https://example.com"}, "MEDIA_AUTH", "is public"),
         ({"media_auth": "none"}, "MEDIA_AUTH", "any program on this machine"),
         ({"media_auth": "shared:long-enough-secret"}, "MEDIA_AUTH", "whoever knows it"),
-        ({"twilio_auth_token": "x"}, "PUBLIC_URL", "refused"),
         ({"realtime_url": "wss://api.openai.com/v1/realtime"}, "REALTIME_API_KEY", "will want one"),
         ({"realtime_url": "ws://example.com/", "realtime_api_key": "k"}, "REALTIME_URL", "in the clear"),
         (
@@ -42,6 +42,11 @@ def test_the_defaults_have_no_fault() -> None:
         ({"barge_in": False, "barge_in_protect_greeting": True}, "BARGE_IN", "do nothing"),
         ({"metrics_port": 8080}, "METRICS_PORT", "public port"),
         ({"data_dir": "/dev/null"}, "DATA_DIR", "not a folder"),
+        ({"tls_cert": "/dev/null"}, "TLS_KEY", "does not speak TLS"),
+        ({"tls_cert": "/nowhere/cert.pem", "tls_key": "/dev/null"}, "TLS_CERT", "no file"),
+        ({"egress_allow_http": True}, "EGRESS_ALLOW_HTTP", "in the clear"),
+        ({"egress_allow": "127.0.0.1,0.0.0.0/0"}, "EGRESS_ALLOW", "0.0.0.0/0"),
+        ({"egress_allow": "169.254.0.0/16"}, "EGRESS_ALLOW", "credentials"),
     ],
 )
 def test_each_surprise_is_explained(changes: dict[str, object], setting: str, problem: str) -> None:

@@ -12,9 +12,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from websockets.asyncio.client import connect
 
+from control.api.problem import Problem
 from gateway.calls import OverCapacity
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
-from gateway.problem import Problem
 from gateway.server import create_app, create_metrics_app, our_version, serving
 from gateway.telemetry import Figure, FigureCollector
 from telephony.link import Link, LinkListener

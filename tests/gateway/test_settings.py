@@ -77,6 +77,12 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> Non
         ("PORT", "99999"),
         ("UPLINK_MS", "30"),
         ("REALTIME_INPUT_FORMAT", "opus"),
+        ("TELNYX_PUBLIC_KEY", "dG9vIHNob3J0"),
+        ("TELNYX_BASE_URL", "api.telnyx.com"),
+        ("ANSWER_WAIT_S", "11"),
+        ("EGRESS_ALLOW", "10.0.0.1/8"),
+        ("SECRET_KEYS", "short"),
+        ("WEBHOOK_SECRET", "whsec_c2hvcnQ="),
     ],
 )
 def test_what_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -99,7 +105,7 @@ def test_numbers_and_switches_are_read_from_text(monkeypatch: pytest.MonkeyPatch
 
 def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "do-not-print-me-anywhere"
-    for name in ("REALTIME_API_KEY", "TWILIO_AUTH_TOKEN"):
+    for name in ("REALTIME_API_KEY", "TWILIO_AUTH_TOKEN", "TWILIO_API_KEY_SECRET", "TELNYX_API_KEY"):
         monkeypatch.setenv(f"OFFHOOK_{name}", secret)
     monkeypatch.setenv("OFFHOOK_MEDIA_AUTH", f"shared:{secret}")
     settings = Settings()

@@ -307,6 +307,7 @@ def upgrade() -> None:
         sa.Column("occurred_at", Instant, nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("data", Document, nullable=False),
+        sa.Column("secret", Document, nullable=True),
         sa.ForeignKeyConstraint(
             ["call_id"], ["calls.call_id"], name=op.f("fk_events_call_id"), ondelete="CASCADE"
         ),

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from secrets import token_hex
 
@@ -17,20 +18,36 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-
 TRACE_ID = web.RequestKey("trace_id", str)
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a request's body."""
+
+    pointer: str
+    """Where, as a JSON Pointer (RFC 6901)."""
+    detail: str
+
+
 class Problem(Exception):
     """What a request is answered that cannot be done."""
 
     def __init__(
-        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[Fault] = (),
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.headers = dict(headers or {})
+        self.errors = tuple(errors)
 
     def response(self, trace_id: str) -> web.Response:
-        body = {
+        body: dict[str, object] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
@@ -38,6 +55,8 @@ class Problem(Exception):
             "code": self.code,
             "trace_id": trace_id,
         }
+        if self.errors:
+            body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in self.errors]
         return web.Response(
             status=self.status,
             text=json.dumps(body),

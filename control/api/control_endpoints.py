@@ -1,0 +1,391 @@
+"""Live control: what a backend asks of a call that is going on."""
+
+from collections.abc import Callable, Coroutine
+from secrets import token_hex
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from control.api.call_endpoints import destination as checked_destination
+from control.api.call_endpoints import no_such_call, number, refusal
+from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
+from control.api.ports import AudioUnavailable, CallControl, FetchAudio, FetchedAudio
+from control.api.problem import Problem
+from control.api.shapes import (
+    Done,
+    GatherAccepted,
+    GatherShape,
+    SayAccepted,
+    TransferAccepted,
+    TransferShape,
+    gather_shape,
+    transfer_shape,
+)
+from control.requests import (
+    Accepted,
+    After,
+    CallRequest,
+    CancelGather,
+    CancelTransfer,
+    ControlRecording,
+    EndCall,
+    Gather,
+    GatherMode,
+    Hold,
+    Inject,
+    OnFailure,
+    PlayAudio,
+    RecordingAction,
+    Refused,
+    Resume,
+    Say,
+    SendDigits,
+    StopPlaying,
+    TransferCall,
+)
+from control.stores.store import Store
+from media.realtime.events import Role
+from telephony.commands import Voice
+
+TAG = "Live control"
+
+_ALWAYS = (
+    "not_found", "call_not_in_progress", "call_released", "no_control_channel", "call_on_hold", "gather_in_progress",
+    "transfer_in_progress", "owner_unreachable",
+)  # fmt: skip
+_CARRIER = ("carrier_rejected", "carrier_unavailable", "not_supported_by_carrier")
+
+Url = Annotated[str, Field(pattern=r"^https?://", max_length=2048)]
+
+
+class EndBody(Body):
+    """How to hang up."""
+
+    after: After = Field(default=After.PLAYOUT, description="playout: what is being said is heard first.")
+    released: bool = Field(default=False, description="Also a leg that was transferred.")
+
+
+class TransferBody(Body):
+    """Whom to connect the caller with."""
+
+    destination: str = Field(
+        max_length=256, description="E.164, or a SIP address where the carrier takes them."
+    )
+    caller_id: str | None = Field(default=None, max_length=64)
+    ring_timeout_seconds: int = Field(default=30, ge=5, le=600)
+    after: After = After.PLAYOUT
+    announce: str | None = Field(
+        default=None, min_length=1, max_length=2000, description="Said to the caller first, word for word."
+    )
+    on_failure: OnFailure = OnFailure.RETURN_TO_AGENT
+    refer: bool = Field(default=False, description="By SIP REFER, where the carrier can: the call leaves it.")
+
+
+class GatherBody(Body):
+    """What to ask the caller to key in."""
+
+    prompt: str = Field(min_length=1, max_length=2000)
+    max_digits: int = Field(default=10, ge=1, le=20)
+    terminator: str = Field(default="#", pattern=r"^[0-9*#]?$", description="Empty: none.")
+    timeout_seconds: int = Field(
+        default=15, ge=5, le=60, description="From the end of the prompt to the first digit."
+    )
+    inter_digit_timeout_seconds: int = Field(default=5, ge=1, le=60)
+    voice: Voice = Voice.FEMALE
+    language: str = Field(
+        default="en-US", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", description="BCP 47."
+    )
+    valid_digits: str | None = Field(default=None, pattern=r"^[0-9*#]{1,12}$")
+    sensitive: bool = Field(
+        default=False, description="The digits appear in this gather's own webhook and nowhere else."
+    )
+    mode: GatherMode = GatherMode.AUTO
+
+
+class DigitsBody(Body):
+    """Which keys to press."""
+
+    digits: str = Field(pattern=r"^[0-9A-D*#wW]{1,64}$", description="w waits half a second, W a second.")
+
+
+class SayBody(Body):
+    """What to say."""
+
+    text: str = Field(min_length=1, max_length=2000)
+    verbatim: bool = Field(
+        default=False, description="Word for word, by the speech port; else in the agent's words."
+    )
+    interruptible: bool = True
+
+
+class PlayBody(Body):
+    """What to play."""
+
+    url: Url | None = None
+    recording_id: str | None = Field(default=None, max_length=128)
+    loop: bool = False
+    after: After = After.NOW
+
+    @model_validator(mode="after")
+    def _something(self) -> "PlayBody":
+        if (self.url is None) == (self.recording_id is None):
+            raise ValueError("give either url or recording_id")
+        return self
+
+
+class InjectBody(Body):
+    """What to tell the model."""
+
+    role: Literal["system", "user"]
+    text: str = Field(min_length=1, max_length=20_000)
+    respond: bool = Field(default=False, description="Whether it is to say something at once.")
+
+
+class HoldBody(Body):
+    """What the caller hears meanwhile."""
+
+    audio_url: Url | None = Field(default=None, description="Left out: a built-in tone.")
+
+
+class ControlEndpoints:
+    """Driven by the routes: makes a request of each, asks the call, and answers what it says."""
+
+    def __init__(self, calls: CallControl, store: Store, fetch_audio: FetchAudio) -> None:
+        self._calls = calls
+        self._store = store
+        self._fetch_audio = fetch_audio
+
+    def endpoints(self) -> list[Endpoint[Any, Any]]:
+        return [
+            self._command("end", self.end, EndBody, "Hang up", problems=_CARRIER),
+            self._command(
+                "transfer", self.transfer, TransferBody, "Connect the caller with somebody else",
+                answers={200: TransferAccepted},
+                problems=(
+                    *_CARRIER, "invalid_destination", "no_verbatim_voice", "transfer_in_progress", "gather_in_progress",
+                ),
+            ),
+            endpoint(
+                "GET", "/v1/calls/{call_id}/transfer", self.transfer_view,
+                summary="The latest transfer", tag=TAG, query=NoQuery, body=NoBody, answers={200: TransferShape},
+                problems=("not_found", "no_transfer"),
+            ),
+            self._command(
+                "transfer", self.cancel_transfer, NoBody, "Stop dialling; the agent has the caller back",
+                method="DELETE", problems=(*_CARRIER, "no_transfer_in_progress"),
+            ),
+            self._command(
+                "gather", self.gather, GatherBody, "Ask the caller for digits", answers={202: GatherAccepted},
+                problems=(*_CARRIER, "gather_in_progress", "no_verbatim_voice", "transfer_in_progress"),
+            ),
+            endpoint(
+                "GET", "/v1/calls/{call_id}/gather", self.gather_view,
+                summary="The latest gather", tag=TAG, query=NoQuery, body=NoBody, answers={200: GatherShape},
+                problems=("not_found", "no_gather"),
+            ),
+            self._command(
+                "gather", self.cancel_gather, NoBody, "Stop gathering", method="DELETE",
+                problems=(*_CARRIER, "no_gather_in_progress"),
+            ),
+            self._command("dtmf", self.digits, DigitsBody, "Press keys for the far end", problems=_CARRIER),
+            self._command(
+                "say", self.say, SayBody, "Have the agent say something", answers={200: SayAccepted},
+                problems=("no_verbatim_voice",),
+            ),
+            self._command(
+                "play", self.play, PlayBody, "Play audio to the caller",
+                problems=("audio_unavailable", "recording_not_available"),
+            ),
+            self._command("play", self.stop_playing, NoBody, "Stop playing", method="DELETE"),
+            self._command("inject", self.inject, InjectBody, "Tell the model something"),
+            self._command(
+                "hold", self.hold, HoldBody, "Hold audio to the caller, the agent deaf and mute",
+                problems=("audio_unavailable",),
+            ),
+            self._command("resume", self.resume, NoBody, "The caller is off hold"),
+            *(
+                self._command(
+                    f"recording/{action.value}", self._recording(action), NoBody,
+                    f"{action.value.capitalize()} the recording",
+                )
+                for action in RecordingAction
+            ),
+        ]  # fmt: skip
+
+    def _command(
+        self,
+        path: str,
+        handler: Callable[[Asked[NoQuery, Any]], Coroutine[Any, Any, Answer]],
+        body: type[Body],
+        summary: str,
+        *,
+        method: str = "POST",
+        answers: dict[int, Any] | None = None,
+        problems: tuple[str, ...] = (),
+    ) -> Endpoint[Any, Any]:
+        return endpoint(
+            method,
+            f"/v1/calls/{{call_id}}/{path}",
+            handler,
+            summary=summary,
+            tag=TAG,
+            query=NoQuery,
+            body=body,
+            answers=answers or {200: Done},
+            # Whatever a call cannot do now, some command of another kind may be in the way of.
+            problems=tuple(dict.fromkeys((*_ALWAYS, *problems))),
+            once=method == "POST",
+        )
+
+    async def _ask(self, asked: Asked[NoQuery, Any], request: CallRequest) -> Accepted:
+        answer = await self._calls.ask(asked.tenant_id, asked.path["call_id"], request)
+        match answer:
+            case Accepted():
+                return answer
+            case Refused():
+                raise refusal(answer)
+            case None:
+                raise no_such_call()
+
+    async def end(self, asked: Asked[NoQuery, EndBody]) -> Answer:
+        await self._ask(asked, EndCall(after=asked.body.after, released=asked.body.released))
+        return Reply(Done())
+
+    async def transfer(self, asked: Asked[NoQuery, TransferBody]) -> Answer:
+        body = asked.body
+        try:
+            wanted = checked_destination(body.destination)
+        except ValueError:
+            raise _invalid("destination must be a valid E.164 phone number") from None
+        try:
+            caller_id = None if body.caller_id is None else number(body.caller_id)
+        except ValueError:
+            raise _invalid("caller_id must be a valid E.164 phone number") from None
+        transfer_id = f"xfer_{token_hex(12)}"
+        await self._ask(
+            asked,
+            TransferCall(
+                transfer_id=transfer_id,
+                destination=wanted,
+                caller_id=caller_id,
+                ring_timeout=body.ring_timeout_seconds,
+                after=body.after,
+                announce=body.announce,
+                on_failure=body.on_failure,
+                refer=body.refer,
+            ),
+        )
+        return Reply(TransferAccepted(destination=wanted, transfer_id=transfer_id))
+
+    async def transfer_view(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        await self._known(asked)
+        view = self._calls.transfer_view(asked.tenant_id, asked.path["call_id"])
+        if view is None:
+            raise Problem(404, "no_transfer", "the call has not been transferred")
+        return Reply(transfer_shape(view))
+
+    async def cancel_transfer(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        await self._ask(asked, CancelTransfer())
+        return Reply(Done())
+
+    async def gather(self, asked: Asked[NoQuery, GatherBody]) -> Answer:
+        body = asked.body
+        gather_id = f"gather_{token_hex(12)}"
+        await self._ask(
+            asked,
+            Gather(
+                gather_id=gather_id,
+                prompt=body.prompt,
+                max_digits=body.max_digits,
+                terminator=body.terminator,
+                timeout=body.timeout_seconds,
+                inter_digit_timeout=body.inter_digit_timeout_seconds,
+                voice=body.voice,
+                language=body.language,
+                valid_digits=body.valid_digits,
+                sensitive=body.sensitive,
+                mode=body.mode,
+            ),
+        )
+        return Reply(GatherAccepted(call_id=asked.path["call_id"], gather_id=gather_id), 202)
+
+    async def gather_view(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        await self._known(asked)
+        view = self._calls.gather_view(asked.tenant_id, asked.path["call_id"])
+        if view is None:
+            raise Problem(404, "no_gather", "no digits have been gathered on the call")
+        return Reply(gather_shape(view))
+
+    async def cancel_gather(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        await self._ask(asked, CancelGather())
+        return Reply(Done())
+
+    async def digits(self, asked: Asked[NoQuery, DigitsBody]) -> Answer:
+        await self._ask(asked, SendDigits(digits=asked.body.digits))
+        return Reply(Done())
+
+    async def say(self, asked: Asked[NoQuery, SayBody]) -> Answer:
+        body = asked.body
+        await self._ask(asked, Say(text=body.text, verbatim=body.verbatim, interruptible=body.interruptible))
+        return Reply(SayAccepted(mode="verbatim" if body.verbatim else "instructed"))
+
+    async def play(self, asked: Asked[NoQuery, PlayBody]) -> Answer:
+        body = asked.body
+        source = body.url or f"recording:{body.recording_id}"
+        fetched = await self._audio(source)
+        await self._ask(
+            asked,
+            PlayAudio(
+                audio=fetched.audio, rate=fetched.rate, loop=body.loop, after=body.after, source=source
+            ),
+        )
+        return Reply(Done())
+
+    async def stop_playing(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        await self._ask(asked, StopPlaying())
+        return Reply(Done())
+
+    async def inject(self, asked: Asked[NoQuery, InjectBody]) -> Answer:
+        body = asked.body
+        role = Role.SYSTEM if body.role == "system" else Role.CALLER
+        await self._ask(asked, Inject(role=role, text=body.text, respond=body.respond))
+        return Reply(Done())
+
+    async def hold(self, asked: Asked[NoQuery, HoldBody]) -> Answer:
+        url = asked.body.audio_url
+        if url is None:
+            await self._ask(asked, Hold())
+        else:
+            fetched = await self._audio(url)
+            await self._ask(asked, Hold(audio=fetched.audio, rate=fetched.rate))
+        return Reply(Done())
+
+    async def resume(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        await self._ask(asked, Resume())
+        return Reply(Done())
+
+    def _recording(
+        self, action: RecordingAction
+    ) -> Callable[[Asked[NoQuery, Any]], Coroutine[Any, Any, Answer]]:
+        async def control(asked: Asked[NoQuery, Any]) -> Answer:
+            await self._ask(asked, ControlRecording(action=action))
+            return Reply(Done())
+
+        return control
+
+    async def _known(self, asked: Asked[NoQuery, NoBody]) -> None:
+        """A view of a call that is not there is not a view that is empty."""
+        tenant_id, call_id = asked.tenant_id, asked.path["call_id"]
+        known = self._calls.live_record(tenant_id, call_id)
+        if (known is None or not known.live) and await self._store.status(tenant_id, call_id) is None:
+            raise no_such_call()
+
+    async def _audio(self, source: str) -> FetchedAudio:
+        try:
+            return await self._fetch_audio(source)
+        except AudioUnavailable as error:
+            raise Problem(422, "audio_unavailable", str(error)) from error
+
+
+def _invalid(detail: str) -> Problem:
+    return Problem(400, "invalid_destination", detail)

@@ -1,0 +1,166 @@
+"""Who is let in, and how often: keys, failed attempts, requests per minute.
+
+Theory of operation. A key is looked up by its secret, and found ones are remembered for a few seconds, so that a
+revoked key is worthless that soon. While the database does not answer, nobody can revoke a key either: one that was
+found lately stands, so that calls can be hung up all the same. An address that fails too often is told to wait before
+its key is looked at. What is left of a key's minute stands in the headers of every answer to it.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil, inf
+from typing import Protocol
+
+import structlog
+
+from control.api.client_address import neighbourhood
+from control.api.endpoint import Access
+from control.api.problem import Problem
+from control.api.windows import Allowance, Windows
+from control.stores.errors import StoreUnavailable
+from control.stores.keys import ApiKey, Scope
+
+log = structlog.get_logger()
+
+# A revoked key lets nobody in after this many seconds.
+_REMEMBERED = 5.0
+# For so many seconds a key that was found stands without the database.
+_STANDS = 600.0
+_MOST_REMEMBERED = 1_024
+# More failed attempts than this from one address within 15 minutes are guesses.
+FAILED_ATTEMPTS = 100
+_FAILED_WITHIN = 900.0
+_MINUTE = 60.0
+
+_SCOPES: Mapping[Access, frozenset[Scope]] = {
+    Access.READ: frozenset(Scope),
+    Access.FULL: frozenset({Scope.FULL, Scope.ADMIN}),
+    Access.ADMIN: frozenset({Scope.ADMIN}),
+}
+
+
+class KeyRing(Protocol):
+    """Where keys are kept (`control.stores.keys`)."""
+
+    async def find(self, secret: str) -> ApiKey | None: ...
+
+    async def used(self, key: ApiKey, now: datetime) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Somebody whose key is good."""
+
+    key: ApiKey
+    allowance: Allowance
+
+    def admit(self, access: Access) -> None:
+        """
+        Raises:
+            Problem: 403 or 429, they may not have this, or not now.
+        """
+        if not self.allowance.allowed:
+            raise _too_often("rate_limited", "the requests of this minute are used up", self.allowance)
+        if self.key.scope not in _SCOPES[access]:
+            raise _beyond(access)
+
+    def headers(self, wall: float, concurrent_limit: int) -> dict[str, str]:
+        """Return what every answer to them says; `wall` is unix time."""
+        return {
+            "X-RateLimit-Limit": str(self.allowance.limit),
+            "X-RateLimit-Remaining": str(self.allowance.remaining),
+            "X-RateLimit-Reset": str(ceil(wall + self.allowance.reset_after)),
+            "X-Concurrent-Call-Limit": str(concurrent_limit),
+        }
+
+
+class Gate:
+    """Driven once per request; times are seconds on any clock that does not jump."""
+
+    def __init__(self, keys: KeyRing, *, requests_per_minute: int) -> None:
+        self._keys = keys
+        self._requests = Windows(limit=requests_per_minute, seconds=_MINUTE)
+        self._failures = Windows(limit=FAILED_ATTEMPTS, seconds=_FAILED_WITHIN)
+        self._remembered: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
+
+    async def identify(self, headers: Mapping[str, str], client: str, now: float) -> Known:
+        """Find out whose request it is, and count it.
+
+        Raises:
+            Problem: 401 or 429.
+            StoreUnavailable: nobody can be found now.
+        """
+        address = neighbourhood(client)
+        failures = self._failures.look(address, now)
+        if not failures.allowed:
+            raise _too_often("auth_rate_limited", "too many failed attempts from this address", failures)
+        secret = _secret(headers)
+        if secret is None:
+            raise self._failed(
+                address, now, "missing_api_key", "send the API key as a bearer token or X-API-Key"
+            )
+        key = await self._find(secret, now)
+        if key is None:
+            raise self._failed(address, now, "invalid_api_key", "the API key is unknown or was revoked")
+        return Known(key, self._requests.use(key.key_id, now))
+
+    async def _find(self, secret: str, now: float) -> ApiKey | None:
+        found_at, known = self._remembered.get(secret, (-inf, None))
+        if now - found_at < _REMEMBERED:
+            return known
+        try:
+            key = await self._keys.find(secret)
+        except StoreUnavailable:
+            if now - found_at < _STANDS:
+                return known
+            raise
+        self._remembered.pop(secret, None)
+        if key is not None:
+            self._remember(secret, key, now)
+            await self._note_use(key)
+        return key
+
+    def _remember(self, secret: str, key: ApiKey, now: float) -> None:
+        self._remembered[secret] = now, key
+        if len(self._remembered) > _MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    async def _note_use(self, key: ApiKey) -> None:
+        try:
+            await self._keys.used(key, datetime.now(UTC))
+        except StoreUnavailable:
+            log.warning("the use of a key was not noted", key_id=key.key_id)
+
+    def forget(self, key_id: str) -> None:
+        """The key was revoked or rotated here: its old secret is worthless at once."""
+        for secret in [secret for secret, (_, key) in self._remembered.items() if key.key_id == key_id]:
+            del self._remembered[secret]
+
+    def _failed(self, address: str, now: float, code: str, detail: str) -> Problem:
+        self._failures.use(address, now)
+        return Problem(401, code, detail, headers={"WWW-Authenticate": 'Bearer realm="offhook"'})
+
+
+def unix_time() -> float:
+    """The time of day, in seconds since 1970."""
+    return time.time()
+
+
+def _secret(headers: Mapping[str, str]) -> str | None:
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("X-API-Key") or None
+
+
+def _beyond(access: Access) -> Problem:
+    if access is Access.ADMIN:
+        return Problem(403, "admin_key_required", "this needs a key that may administer the platform")
+    return Problem(403, "read_only_key", "this key may only read")
+
+
+def _too_often(code: str, detail: str, allowance: Allowance) -> Problem:
+    return Problem(429, code, detail, headers={"Retry-After": str(max(1, ceil(allowance.reset_after)))})

@@ -1,0 +1,181 @@
+"""Keys, the account, carriers, drains and the health of what the gateway depends on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from control.api.endpoint import Access, Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
+from control.api.gate import Gate
+from control.api.ports import CallControl, HealthChecks
+from control.api.problem import Problem
+from control.api.shapes import (
+    Account,
+    CarrierList,
+    DetailedHealth,
+    DrainShape,
+    HealthShape,
+    KeyList,
+    KeyShape,
+    NewKeyShape,
+    carrier_shape,
+    key_fields,
+)
+from control.stores.keys import NewKey, Scope
+from control.stores.store import Store
+from telephony.capabilities import CAPABILITIES
+
+# What the detailed health waits for; a dependency that takes longer is not well.
+_PATIENCE = 5.0
+
+Handler = Callable[[Asked[NoQuery, Any]], Awaitable[Answer]]
+StreamGaps = Callable[[str], float | None]
+"""How long callers of a carrier were not heard while a stream was opened again, at the median, in seconds."""
+
+
+class KeyBody(Body):
+    """A new key."""
+
+    name: str = Field(min_length=1, max_length=100, description="For people.")
+    scope: Literal["read", "full"] = "full"
+
+
+class PlatformEndpoints:
+    """Driven by the routes."""
+
+    def __init__(
+        self,
+        calls: CallControl,
+        store: Store,
+        gate: Gate,
+        *,
+        carriers: Callable[[], frozenset[str]],
+        gaps: StreamGaps,
+        health: HealthChecks,
+        version: str,
+    ) -> None:
+        """
+        Args:
+            carriers: those that there is an account with.
+        """
+        self._calls = calls
+        self._store = store
+        self._gate = gate
+        self._carriers = carriers
+        self._gaps = gaps
+        self._health = health
+        self._version = version
+
+    def endpoints(self) -> list[Endpoint[Any, Any]]:
+        def plain(
+            method: str,
+            path: str,
+            handler: Handler,
+            summary: str,
+            answers: Mapping[int, type[BaseModel] | str | None],
+            **more: Any,  # noqa: ANN401  # whatever `endpoint` takes
+        ) -> Endpoint[Any, Any]:
+            more = {"tag": "Platform", "query": NoQuery, "body": NoBody, **more}
+            return endpoint(method, path, handler, summary=summary, answers=answers, **more)
+
+        admin: dict[str, Any] = {"access": Access.ADMIN, "problems": ("admin_key_required",)}
+        missing = {"problems": ("not_found",)}
+        return [
+            plain(
+                "GET", "/v1/carriers", self.carriers,
+                "What can be done to a call, carrier by carrier", {200: CarrierList},
+            ),
+            plain("GET", "/v1/account", self.account, "Whose key this is", {200: Account}),
+            plain("GET", "/v1/health/detailed", self.health, "How every dependency is", {200: DetailedHealth}),
+            plain("GET", "/v1/keys", self.keys, "List keys", {200: KeyList}, access=Access.FULL),
+            plain(
+                "POST", "/v1/keys", self.add_key,
+                "Make a key; its secret is shown this once", {201: NewKeyShape}, body=KeyBody,
+            ),
+            plain("DELETE", "/v1/keys/{key_id}", self.revoke, "Revoke a key", {204: None}, **missing),
+            plain(
+                "POST", "/v1/keys/{key_id}/rotate", self.rotate,
+                "Give a key another secret", {200: NewKeyShape}, **missing,
+            ),
+            plain("POST", "/v1/admin/drain", self.drain, "Take no new calls", {200: DrainShape}, **admin),
+            plain("DELETE", "/v1/admin/drain", self.undrain, "Take calls again", {200: DrainShape}, **admin),
+        ]  # fmt: skip
+
+    async def carriers(self, _: Asked[NoQuery, NoBody]) -> Answer:
+        configured = self._carriers()
+        rows = [
+            carrier_shape(row, configured=name in configured, gap=self._gaps(name))
+            for name, row in CAPABILITIES.items()
+        ]
+        return Reply(CarrierList(data=rows))
+
+    async def account(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        key = asked.key
+        return Reply(
+            Account(
+                tenant_id=key.tenant_id,
+                key_id=key.key_id,
+                scope=key.scope.value,
+                concurrent_call_limit=self._calls.concurrent_limit(key.tenant_id),
+                live_calls=len(await self._store.live_calls(tenant_id=key.tenant_id)),
+            )
+        )
+
+    async def health(self, _: Asked[NoQuery, NoBody]) -> Answer:
+        async with asyncio.timeout(_PATIENCE):
+            found = await self._health()
+        shapes = {
+            name: HealthShape(
+                ok=each.ok,
+                latency_ms=None if each.latency is None else round(each.latency * 1000, 1),
+                detail=each.detail,
+            )
+            for name, each in found.items()
+        }
+        well = all(each.ok for each in found.values())
+        return Reply(
+            DetailedHealth(status="ok" if well else "degraded", version=self._version, dependencies=shapes)
+        )
+
+    async def keys(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        found = await self._store.keys.of_tenant(asked.tenant_id)
+        return Reply(KeyList(data=[KeyShape(**key_fields(key)) for key in found]))
+
+    async def add_key(self, asked: Asked[NoQuery, KeyBody]) -> Answer:
+        scope = Scope(asked.body.scope)
+        new = await self._store.keys.add(asked.tenant_id, asked.body.name, scope, datetime.now(UTC))
+        return Reply(_shown(new), 201)
+
+    async def revoke(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        key_id = asked.path["key_id"]
+        if not await self._store.keys.revoke(asked.tenant_id, key_id, datetime.now(UTC)):
+            raise _no_such_key()
+        self._gate.forget(key_id)
+        return web.Response(status=204)
+
+    async def rotate(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        key_id = asked.path["key_id"]
+        new = await self._store.keys.rotate(asked.tenant_id, key_id)
+        if new is None:
+            raise _no_such_key()
+        self._gate.forget(key_id)
+        return Reply(_shown(new))
+
+    async def drain(self, _: Asked[NoQuery, NoBody]) -> Answer:
+        self._calls.drain(True)
+        return Reply(DrainShape(draining=self._calls.draining))
+
+    async def undrain(self, _: Asked[NoQuery, NoBody]) -> Answer:
+        self._calls.drain(False)
+        return Reply(DrainShape(draining=self._calls.draining))
+
+
+def _shown(new: NewKey) -> NewKeyShape:
+    return NewKeyShape(**key_fields(new.key), secret=new.secret)
+
+
+def _no_such_key() -> Problem:
+    return Problem(404, "not_found", "there is no such key")

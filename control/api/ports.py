@@ -1,0 +1,87 @@
+"""What the API needs of the rest of the house."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from control.call_gather import GatherView
+from control.call_record import CallRecord
+from control.call_transfer import TransferView
+from control.dialling import DialOutcome, DialRequest
+from control.requests import Answer, CallRequest
+
+
+class CallControl(Protocol):
+    """Live calls (`control.service`). Another tenant's call is a call that is not there."""
+
+    async def dial(self, tenant_id: str, request: DialRequest) -> DialOutcome:
+        """Call somebody. Returns when the carrier has answered, or will not in time."""
+        ...
+
+    async def ask(self, tenant_id: str, call_id: str, request: CallRequest) -> Answer | None:
+        """Ask something of a call; None if the tenant has no such call. One that is over answers like any other."""
+        ...
+
+    def live_record(self, tenant_id: str, call_id: str) -> CallRecord | None:
+        """Return a call of this process as it is now, while it lives and for a while after its end."""
+        ...
+
+    def transfer_view(self, tenant_id: str, call_id: str) -> TransferView | None:
+        """Return the latest transfer of a live call."""
+        ...
+
+    def gather_view(self, tenant_id: str, call_id: str) -> GatherView | None:
+        """Return the latest gather of a live call."""
+        ...
+
+    def concurrent_limit(self, tenant_id: str) -> int:
+        """How many calls the tenant may have at a time."""
+        ...
+
+    def drain(self, on: bool) -> None:
+        """Take no new calls, or take them again; those that live go on."""
+        ...
+
+    @property
+    def draining(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How something that we depend on is."""
+
+    ok: bool
+    latency: float | None = None
+    """Seconds."""
+    detail: str = ""
+
+
+class HealthChecks(Protocol):
+    """Asks everything that the gateway depends on."""
+
+    async def __call__(self) -> Mapping[str, Health]:
+        """Return the health of each dependency, by name; bounded in time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedAudio:
+    """Audio from somewhere else: PCM16, mono."""
+
+    audio: bytes
+    rate: int
+
+
+class FetchAudio(Protocol):
+    """Fetches and decodes audio for the caller; the URL is a user's."""
+
+    async def __call__(self, url: str) -> FetchedAudio:
+        """
+        Raises:
+            AudioUnavailable: the URL may not be fetched, or is no audio; the message may be shown.
+        """
+        ...
+
+
+class AudioUnavailable(Exception):
+    """The audio cannot be had; the message says why, and holds nothing that the user did not send."""

@@ -1,0 +1,99 @@
+"""Every code an answer of the API may bear, with its status and what it means: the list that is published."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemCode:
+    """One line of the list."""
+
+    status: int
+    meaning: str
+
+
+PROBLEM_CODES: Mapping[str, ProblemCode] = {
+    # The request itself
+    "invalid_json": ProblemCode(
+        400, "The body is not JSON, or not such as all its readers understand alike (RFC 7493)."
+    ),
+    "invalid_query": ProblemCode(
+        400, "A query parameter is unknown, repeated, or has a value it cannot have."
+    ),
+    "invalid_cursor": ProblemCode(400, "The cursor is none of ours, or belongs to a list in another order."),
+    "invalid_sort": ProblemCode(400, "The list cannot be sorted by that field."),
+    "invalid_header": ProblemCode(400, "A header has a value it cannot have."),
+    "invalid_destination": ProblemCode(
+        400, "The destination is neither a valid E.164 number nor a SIP address."
+    ),
+    "incomplete_body": ProblemCode(400, "The body broke off."),
+    "unsupported_media_type": ProblemCode(415, "The body is not declared as application/json."),
+    "content_too_large": ProblemCode(413, "The body is longer than it may be."),
+    "invalid_body": ProblemCode(
+        422, "Fields are missing, unknown or have values they cannot have; `errors` lists them."
+    ),
+    # Who asks
+    "missing_api_key": ProblemCode(401, "There is no API key in the request."),
+    "invalid_api_key": ProblemCode(401, "The API key is unknown or was revoked."),
+    "read_only_key": ProblemCode(403, "The key may only read."),
+    "admin_key_required": ProblemCode(403, "The request needs a key that may administer the platform."),
+    "auth_rate_limited": ProblemCode(429, "Too many failed attempts from this address."),
+    "rate_limited": ProblemCode(429, "The key has used up its requests of this minute."),
+    "too_many_streams": ProblemCode(429, "The tenant follows as many event streams as may be at a time."),
+    # What is asked for
+    "not_found": ProblemCode(404, "There is no such thing, or it is not yours."),
+    "no_transfer": ProblemCode(404, "The call has not been transferred."),
+    "no_gather": ProblemCode(404, "No digits have been gathered on the call."),
+    "recording_not_enabled": ProblemCode(404, "The call was not recorded."),
+    "recording_not_available": ProblemCode(404, "The recording is not there yet, or no more."),
+    # Repetitions
+    "idempotency_conflict": ProblemCode(409, "The idempotency key was used for another request."),
+    "idempotency_in_progress": ProblemCode(
+        409, "The first request with this idempotency key is still being carried out."
+    ),
+    # Calls
+    "call_live": ProblemCode(409, "The call has not ended."),
+    "call_not_in_progress": ProblemCode(409, "The call is not in progress."),
+    "call_released": ProblemCode(409, "The call was transferred and is no longer ours."),
+    "no_control_channel": ProblemCode(
+        409, "The call came as a bare media stream: its carrier takes no commands."
+    ),
+    "gather_in_progress": ProblemCode(409, "Digits are being gathered on the call already."),
+    "no_gather_in_progress": ProblemCode(409, "No digits are being gathered on the call."),
+    "transfer_in_progress": ProblemCode(409, "The call is being transferred already."),
+    "no_transfer_in_progress": ProblemCode(409, "The call is not being transferred."),
+    "agent_not_found": ProblemCode(422, "There is no such agent."),
+    "from_number_missing": ProblemCode(
+        422, "Neither the request nor the agent says which number to call from."
+    ),
+    "carrier_not_configured": ProblemCode(422, "There is no account with the carrier."),
+    "variables_missing": ProblemCode(
+        422, "A text of the agent names a variable that the request does not give."
+    ),
+    "audio_unavailable": ProblemCode(422, "The audio cannot be fetched or is none."),
+    "carrier_rejected": ProblemCode(422, "The carrier refuses; `detail` has its own code and text."),
+    "concurrent_call_limit": ProblemCode(429, "As many calls are going on as may be."),
+    "not_supported_by_carrier": ProblemCode(
+        501, "The call's carrier cannot do it without dropping the call."
+    ),
+    "no_verbatim_voice": ProblemCode(501, "There is no speech port that could say a fixed text."),
+    "carrier_unavailable": ProblemCode(502, "The carrier cannot be reached."),
+    "call_on_hold": ProblemCode(409, "The call is on hold."),
+    # Carriers
+    "invalid_webhook": ProblemCode(400, "A carrier's webhook cannot be read."),
+    "invalid_signature": ProblemCode(403, "A carrier's signature is missing, wrong or stale."),
+    "unknown_callback": ProblemCode(404, "Carriers are told of no such URL."),
+    "unknown_integration": ProblemCode(404, "There is no such carrier account."),
+    "unknown_carrier": ProblemCode(404, "There is no such carrier."),
+    "unknown_stream_token": ProblemCode(404, "No media stream is expected there."),
+    "request_timeout": ProblemCode(408, "The body did not come in time."),
+    "upgrade_required": ProblemCode(426, "Media streams are websockets."),
+    # The gateway
+    "overloaded": ProblemCode(503, "The gateway is too busy to take a call."),
+    "at_capacity": ProblemCode(503, "There is no room for another call."),
+    "draining": ProblemCode(503, "The gateway takes no new calls."),
+    "not_ready": ProblemCode(503, "The gateway can take no call now; `detail` says why."),
+    "store_unavailable": ProblemCode(503, "The database does not answer."),
+    "owner_unreachable": ProblemCode(503, "The process that owns the call does not answer."),
+    "internal_error": ProblemCode(500, "The fault is ours; the trace_id finds it."),
+}

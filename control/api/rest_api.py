@@ -1,0 +1,83 @@
+"""The REST API as a whole: every endpoint, behind one gate, and the document of them all."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from control.api.call_endpoints import CallEndpoints
+from control.api.client_address import TrustedProxies
+from control.api.control_endpoints import ControlEndpoints
+from control.api.document import Document
+from control.api.endpoint import Endpoint
+from control.api.event_endpoints import EventEndpoints
+from control.api.gate import Gate
+from control.api.pages import Pages
+from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
+from control.api.ports import CallControl, FetchAudio, HealthChecks
+from control.api.routes import Reception
+from control.news import EventNews
+from control.stores.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiParts:
+    """What the API is built on."""
+
+    calls: CallControl
+    store: Store
+    news: EventNews
+    fetch_audio: FetchAudio
+    health: HealthChecks
+    carriers: Callable[[], frozenset[str]]
+    gaps: StreamGaps
+    version: str
+    requests_per_minute: int
+    trusted_proxies: Iterable[str] = ()
+
+
+class RestApi:
+    """Adds itself to an application."""
+
+    def __init__(self, parts: ApiParts) -> None:
+        """
+        Raises:
+            ValueError: a trusted proxy is no network.
+        """
+        gate = Gate(parts.store.keys, requests_per_minute=parts.requests_per_minute)
+        self._reception = Reception(
+            gate=gate,
+            proxies=TrustedProxies(parts.trusted_proxies),
+            idempotency=parts.store.idempotency,
+            concurrent_limit=parts.calls.concurrent_limit,
+        )
+        self.endpoints: list[Endpoint[Any, Any]] = [
+            *CallEndpoints(parts.calls, parts.store).endpoints(),
+            *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
+            *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
+            *PlatformEndpoints(
+                parts.calls,
+                parts.store,
+                gate,
+                carriers=parts.carriers,
+                gaps=parts.gaps,
+                health=parts.health,
+                version=parts.version,
+            ).endpoints(),
+        ]
+        self._version = parts.version
+        self._news = parts.news
+
+    def document(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return Document(self._version, self.endpoints).as_dict()
+
+    def add_to(self, app: web.Application) -> None:
+        self._reception.add_to(app, self.endpoints)
+        Pages(self.document()).add_to(app)
+        app.on_shutdown.append(self._let_followers_go)
+
+    async def _let_followers_go(self, _: web.Application) -> None:
+        """Streams would keep the listener open for as long as their calls."""
+        self._news.close()

@@ -1,0 +1,45 @@
+"""The tools the model calls: the gateway's own go the way of a user's request, the agent's are run elsewhere.
+
+A built-in tool is answered once, when its outcome is known: refused, digits sent, digits gathered, the transfer
+failed. Nothing is answered where the agent will not speak again: the call ends, or the caller is with somebody else.
+"""
+
+from control.brief import CallPorts, ToolRefused
+from control.call_docket import Asker, Docket
+from control.call_requests import CallRequests
+from control.effects import RunTool
+from control.inputs import ToolFinished, ToolStatus
+from control.media_orders import ToolAsked, ToolResult
+from control.ownership import Ownership
+
+
+class CallTools:
+    """Driven by the media's reports of tool calls, and by what came of those that ran."""
+
+    def __init__(self, docket: Docket, requests: CallRequests, ports: CallPorts) -> None:
+        self._docket = docket
+        self._requests = requests
+        self._ports = ports
+
+    def asked(self, asked: ToolAsked, now: float) -> None:
+        docket = self._docket
+        docket.publish("tool.invoked", tool_call_id=asked.tool_call_id, name=asked.name)
+        asker = Asker(tool_call_id=asked.tool_call_id)
+        request = self._ports.built_in(asked.name, asked.arguments)
+        match request:
+            case None:
+                docket.add(RunTool(asked.tool_call_id, asked.name, asked.arguments))
+            case ToolRefused(detail=detail):
+                docket.tell_tool(asker, status="refused", reason=detail)
+            case _:
+                self._requests.ask(request, asker, now)
+
+    def finished(self, finished: ToolFinished) -> None:
+        late = finished.status is ToolStatus.TIMEOUT
+        self._docket.publish(
+            "tool.timeout" if late else "tool.completed",
+            tool_call_id=finished.tool_call_id,
+            status=finished.status.value,
+        )
+        if self._docket.ownership not in (Ownership.RELEASED, Ownership.ENDED):
+            self._docket.order(ToolResult(finished.tool_call_id, finished.output))

@@ -1,0 +1,422 @@
+"""One live call in the service: its machine, fed one input at a time, and everything that its effects go to.
+
+Theory of operation. Inputs come from webhooks, media, users, commands and time; all of them go through `tell`, which
+hands the machine one after the other (an order may make the media report at once) and carries out what comes of each:
+orders to the media first and at once, entries into the ledger, commands and answers once the ledger is kept. A fault
+of ours in a machine ends its call, never another.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import assert_never
+
+import structlog
+
+from control.agent_run import EffectiveAgent
+from control.call import Call
+from control.call_documents import Wait
+from control.call_ending import NOT_IN_PROGRESS
+from control.call_gather import GatherView
+from control.call_record import CallRecord, EventRecord
+from control.call_transfer import TransferView
+from control.effects import (
+    Close,
+    CommandOutcome,
+    CommandRefused,
+    Effect,
+    Instruction,
+    Order,
+    Perform,
+    Publish,
+    PutDown,
+    Reply,
+    RevokeTokens,
+    RunTool,
+    StartMedia,
+)
+from control.inputs import Asked, CallInput, ToolFinished, ToolStatus
+from control.media_orders import EndMedia, MediaEnded, Report, StreamDown, StreamUp
+from control.ownership import Ownership
+from control.records import MediaSummary
+from control.requests import Accepted, Answer, CallRequest, EndCall, Refused
+from control.service.chronicle import Chronicle
+from control.service.commander import Commander
+from control.service.ledger import Ledger
+from control.service.ports import CallMedia, CarrierAccount, Describe, MediaRoom, Tools, World
+from control.service.stream_gaps import StreamGaps
+from control.timeline import TimelineEvent
+from telephony.calls import TwimlRequested
+from telephony.causes import CallStatus, Disposition, EndedReason
+from telephony.client_errors import Verdict
+from telephony.commands import CallCommand, Dial, Hangup
+
+log = structlog.get_logger()
+
+
+# Longer than any command is tried: an answer that has not come by then will not.
+ANSWER_PATIENCE = 45.0
+
+_NO_ANSWER = Refused(status=502, code="carrier_unavailable", detail="The carrier has not answered in time")
+
+
+class LiveCall:
+    """One call that this process owns. Driven by the service."""
+
+    def __init__(
+        self,
+        call: Call,
+        *,
+        agent: EffectiveAgent | None,
+        account: CarrierAccount,
+        ledger: Ledger,
+        chronicle: Chronicle,
+        room: MediaRoom,
+        tools: Tools,
+        describe: Describe,
+        world: World,
+        gaps: StreamGaps,
+        renamed: Callable[["LiveCall"], None],
+        closed: Callable[["LiveCall"], None],
+    ) -> None:
+        """
+        Args:
+            agent: None for a call that is refused.
+            renamed: told when the carrier has another name for the call.
+            closed: told, once, when the call has said its last word and all of it is kept.
+        """
+        self.call_id = call.record.call_id
+        self.agent = agent
+        self.account = account
+        self.ledger = ledger
+        self.over = False
+        """Whether `call.ended` has been said."""
+        self.dial_outcome: asyncio.Future[CommandOutcome] = asyncio.get_running_loop().create_future()
+        self._call = call
+        self._chronicle = chronicle
+        self._room = room
+        self._tools = tools
+        self._describe = describe
+        self._world = world
+        self._gaps = gaps
+        self._renamed = renamed
+        self._closed = closed
+        self._media: CallMedia | None = None
+        self._commander = Commander(account, world, self._command_ended, name=self.call_id)
+        self._dial_id: str | None = None
+        self._inbox: deque[CallInput] = deque()
+        self._busy = False
+        self._broken = False
+        self._moved = asyncio.Event()
+        self._tickets: dict[str, asyncio.Future[Answer]] = {}
+        self._tool_tasks: set[asyncio.Task[None]] = set()
+
+    # What it is
+
+    @property
+    def record(self) -> CallRecord:
+        return self._call.record
+
+    @property
+    def ended(self) -> bool:
+        return self._broken or self._call.ended
+
+    @property
+    def released(self) -> bool:
+        """Whether the caller talks to somebody else."""
+        return self._call.ownership is Ownership.RELEASED
+
+    @property
+    def dial_is_open(self) -> bool:
+        """Whether it was dialled, and nobody knows what became of that."""
+        record = self.record
+        return record.live and record.carrier_call_id is None and self.dial_outcome.done()
+
+    @property
+    def busy(self) -> bool:
+        """Whether its carrier is still being asked for something."""
+        return self._commander.busy
+
+    @property
+    def gather(self) -> GatherView | None:
+        return self._call.gather
+
+    @property
+    def transfer(self) -> TransferView | None:
+        return self._call.transfer
+
+    # What drives it
+
+    def begin(self) -> None:
+        """Dial, or take what has come in."""
+        self._carry_out(lambda now: self._call.begin(now))
+
+    def tell(self, happened: CallInput) -> None:
+        """Something happened to it."""
+        self._inbox.append(happened)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._inbox:
+                self._handle(self._inbox.popleft())
+        finally:
+            self._busy = False
+
+    async def ask(self, request: CallRequest) -> Answer:
+        """Ask something of it, and wait for the answer: what is at once impossible, or has been taken."""
+        if self._broken:
+            return Accepted() if isinstance(request, EndCall) else NOT_IN_PROGRESS
+        ticket = self._world.new_id("ask")
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._tickets[ticket] = answer
+        try:
+            self.tell(Asked(ticket, request))
+            async with asyncio.timeout(ANSWER_PATIENCE):
+                return await answer
+        except TimeoutError:
+            log.error("a request was not answered", call_id=self.call_id, kind=type(request).__name__)
+            return _NO_ANSWER
+        finally:
+            self._tickets.pop(ticket, None)
+
+    async def document(self, requested: TwimlRequested) -> Instruction:
+        """Decide what its carrier is to do next, which may have to wait for the agent."""
+        while not self._broken:
+            instruction: list[Instruction] = []
+            self._carry_out(partial(self._asked_for, requested, instruction))
+            if instruction:
+                await self.kept()
+                return instruction[0]
+            await self._moved.wait()
+        return PutDown()
+
+    async def kept(self) -> None:
+        """Wait until everything that has happened so far is kept."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ledger.then(lambda: None if done.done() else done.set_result(None))
+        await done
+
+    def stop(self) -> None:
+        """The process ends: nothing more is asked of anybody."""
+        self._world.timers.cancel(self)
+        self._commander.cancel()
+        for task in self._tool_tasks:
+            task.cancel()
+        self.ledger.close()
+
+    # How
+
+    def _asked_for(self, requested: TwimlRequested, found: list[Instruction], now: float) -> list[Effect]:
+        decided = self._call.document(requested, now)
+        if not isinstance(decided, Wait):
+            found.append(decided.instruction)
+        return decided.effects
+
+    def _handle(self, happened: CallInput) -> None:
+        if isinstance(happened, MediaEnded):
+            self._take_summary()
+        self._carry_out(lambda now: self._call.handle(happened, now))
+
+    def _wake(self, now: float) -> None:
+        self._carry_out(lambda _: self._call.poll(now))
+
+    def _carry_out(self, step: Callable[[float], list[Effect]]) -> None:
+        if self._broken:
+            return
+        try:
+            self._do(step(self._world.now()))
+        except Exception:
+            log.exception("a call's machine failed", call_id=self.call_id)
+            self._break()
+
+    def _do(self, effects: list[Effect]) -> None:
+        entries: list[EventRecord] = []
+        after: list[Callable[[], None]] = []
+        for effect in effects:
+            self._apply(effect, entries, after)
+        self._settle(entries, after)
+        self._rearm()
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    def _apply(self, effect: Effect, entries: list[EventRecord], after: list[Callable[[], None]]) -> None:
+        match effect:
+            case Order(order=order):
+                if self._media is not None:
+                    self._media.order(order)
+            case Publish(name=name, data=data, secret=secret):
+                entries.append(self._entry(name, data, secret))
+            case Perform(command=command):
+                if isinstance(command, Dial):
+                    self._dial_id = command.command_id
+                after.append(lambda: self._commander.perform(command))
+            case Reply(ticket=ticket, answer=answer):
+                after.append(lambda: self._reply(ticket, answer))
+            case RunTool():
+                self._run_tool(effect)
+            case StartMedia():
+                self._start_media()
+            case RevokeTokens():
+                self._room.revoke(self.call_id)
+            case Close():
+                after.append(self._close)
+            case _:
+                assert_never(effect)
+
+    def _entry(self, name: str, data: dict[str, object], secret: tuple[str, ...]) -> EventRecord:
+        if name == "call.ended":
+            data = {**data, "call": self._describe(self.record)}
+        return self._chronicle.entry(name, data, self._world.now(), secret=secret)
+
+    def _settle(self, entries: list[EventRecord], after: list[Callable[[], None]]) -> None:
+        record = self.record
+        self.ledger.write(record, entries)
+        for action in after:
+            self.ledger.then(action)
+        self._renamed(self)
+        if record.answered_at is not None:
+            self._commander.answered()
+        if not record.live:
+            self._commander.ended()
+
+    def _rearm(self) -> None:
+        deadline = self._call.next_deadline()
+        if deadline is None:
+            self._world.timers.cancel(self)
+        else:
+            self._world.timers.schedule(self, deadline, self._wake)
+
+    # Commands, answers, tools
+
+    def _command_ended(self, outcome: CommandOutcome) -> None:
+        self.tell(outcome)
+        if outcome.command_id == self._dial_id and not self.dial_outcome.done():
+            self.dial_outcome.set_result(outcome)
+
+    def _reply(self, ticket: str, answer: Answer) -> None:
+        waiting = self._tickets.get(ticket)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+
+    def _run_tool(self, wanted: RunTool) -> None:
+        task = self._world.spawn(self._tool(wanted), f"{self.call_id} tool")
+        self._tool_tasks.add(task)
+        task.add_done_callback(self._tool_tasks.discard)
+
+    async def _tool(self, wanted: RunTool) -> None:
+        if self.agent is None:
+            return
+        result = await self._tools.run(self.agent, self.record, wanted.name, wanted.arguments)
+        status = ToolStatus.COMPLETED
+        if result.timed_out:
+            status = ToolStatus.TIMEOUT
+        elif result.failed:
+            status = ToolStatus.FAILED
+        self.tell(ToolFinished(wanted.tool_call_id, result.output, status))
+
+    # The media
+
+    def _start_media(self) -> None:
+        if self.agent is None:
+            return
+        self._media = self._room.begin(
+            self.call_id, self.account.carrier, self.agent, report=self._reported, follow=self._followed
+        )
+
+    def _reported(self, report: Report) -> None:
+        if isinstance(report, StreamDown):
+            self._gaps.down(self.call_id, self._world.now())
+        elif isinstance(report, StreamUp):
+            self._gaps.up(self.call_id, self.account.carrier, self._world.now())
+        self.tell(report)
+
+    def _followed(self, event: TimelineEvent) -> None:
+        """An entry of the media's timeline; what its machine says of the call itself, it says better."""
+        if not event.name.startswith(_OURS):
+            entry = self._chronicle.entry(event.name, dict(event.fields), self._world.now())
+            self.ledger.write(self.record, [entry])
+
+    def _take_summary(self) -> None:
+        summary = self._media.summary if self._media is not None else None
+        if summary is None:
+            return
+        self._call.amend(lambda record: with_summary(record, summary))
+        if summary.recording is not None:
+            ready = self._chronicle.entry("call.recording_ready", {}, self._world.now())
+            self.ledger.write(self.record, [ready])
+
+    # The end
+
+    def _close(self) -> None:
+        """Its last event is kept."""
+        self.over = True
+        self._world.timers.cancel(self)
+        for task in self._tool_tasks:
+            task.cancel()
+        self._closed(self)
+
+    def _break(self) -> None:
+        """Its machine cannot be trusted any more: end what it has begun, and say so."""
+        self._broken = True
+        wall = self._world.wall()
+        if self._media is not None:
+            self._media.order(EndMedia(EndedReason.ERROR))
+        self._room.revoke(self.call_id)
+        if self.record.live:
+            self._call.amend(lambda record: _failed(record, wall))
+            facts = {"status": self.record.status.value, "ended_reason": EndedReason.ERROR.value}
+            names = ["call.ended"] if self.record.answered_at is not None else ["call.failed", "call.ended"]
+            entries = [self._entry(name, dict(facts), ()) for name in names]
+            self.ledger.write(self.record, entries)
+        command = self._last_hang_up()
+        if command is not None and not self.released:
+            self.ledger.then(lambda: self._commander.perform(command))
+        for ticket in list(self._tickets):
+            self._reply(ticket, NOT_IN_PROGRESS)
+        if not self.dial_outcome.done():
+            refused = CommandRefused(self._dial_id or "", Verdict.REJECTED, "the fault is ours")
+            self.dial_outcome.set_result(refused)
+        self._world.timers.cancel(self)
+        self.ledger.then(self._close)
+        self._moved.set()
+
+    def _last_hang_up(self) -> CallCommand | None:
+        call_id = self.record.carrier_call_id
+        if call_id is None:
+            return None
+        return Hangup(command_id=self._world.new_id("cmd"), carrier_call_id=call_id)
+
+
+_OURS = ("call.answered", "call.started", "call.ended", "agent.lost", "recording_ready", "tool.invoked")
+"""Of the media's entries, those whose news the call's machine gives."""
+
+
+def with_summary(record: CallRecord, summary: MediaSummary) -> CallRecord:
+    return replace(
+        record,
+        turn_count=summary.turn_count,
+        barge_in_count=summary.barge_in_count,
+        tool_call_count=len(summary.tools_called),
+        tools_called=summary.tools_called,
+        transcript=summary.transcript,
+        latency_turns=summary.latency_turns,
+        usage={name: value for name, value in summary.usage.items() if isinstance(value, int)},
+        ws_unavailable=record.ws_unavailable or summary.ws_unavailable,
+        has_recording=summary.recording is not None,
+    )
+
+
+def _failed(record: CallRecord, wall: datetime) -> CallRecord:
+    answered = record.answered_at is not None
+    return replace(
+        record,
+        status=CallStatus.COMPLETED if answered else CallStatus.FAILED,
+        disposition=Disposition.ANSWERED if answered else Disposition.FAILED,
+        ended_reason=EndedReason.ERROR,
+        intent=record.intent or EndedReason.ERROR,
+        ended_at=max(wall, record.answered_at or record.started_at),
+    )

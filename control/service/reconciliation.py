@@ -1,0 +1,243 @@
+"""What carriers say of calls when asked: of those whose end nobody tells us, and of those an earlier process left.
+
+Theory of operation. Webhooks get lost. A transferred call has nothing else by which we would learn of its end, and a
+dial whose answer was lost has no name: both are asked about now and then. At the start, the calls that this process
+had when it died are settled: their media is gone, so they are hung up and end as an error of ours; but a caller who
+was transferred talks on, and is only waited for.
+"""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from control import released_call
+from control.call_record import CallRecord
+from control.inputs import Found, NotFound
+from control.service.call_service import CallService
+from control.service.chronicle import Chronicle
+from control.service.keeper import Keeper
+from control.service.live_call import LiveCall
+from control.service.ports import CallStore, CarrierAccount, CarrierAccounts, Describe, World
+from control.stores.errors import StoreUnavailable
+from telephony.calls import HungUp
+from telephony.client_errors import CommandFailed
+from telephony.client_errors import LiveCall as CarriedCall
+from telephony.commands import Hangup
+
+log = structlog.get_logger()
+
+# Seconds between questions. A caller who was transferred may be billed by us for so much longer.
+PERIOD = 30.0
+# A dial that is not listed may still be on its way into the list.
+_SETTLED = 30.0
+# Questions to one carrier at a time: they share its rate limit with calls.
+_AT_A_TIME = 8
+
+
+class Reconciliation:
+    """Driven by the gateway: `recover` once, then `run`."""
+
+    def __init__(
+        self,
+        service: CallService,
+        store: CallStore,
+        keeper: Keeper,
+        accounts: CarrierAccounts,
+        world: World,
+        *,
+        describe: Describe,
+    ) -> None:
+        self._service = service
+        self._store = store
+        self._keeper = keeper
+        self._accounts = accounts
+        self._world = world
+        self._describe = describe
+        self._released: dict[str, CallRecord] = {}
+        self._unsettled: str | None = None
+        """The node whose calls are still to be settled: the store did not answer."""
+        self._questions = asyncio.Semaphore(_AT_A_TIME)
+        service.watch_ends(self.released_ended)
+
+    # What an earlier process left
+
+    async def recover(self, node: str) -> None:
+        """Settle the calls that this node had when it died."""
+        try:
+            left = await self._store.live_calls(node)
+        except StoreUnavailable as fault:
+            log.error("calls of an earlier process are not settled yet", error=str(fault))
+            self._unsettled = node
+            return
+        self._unsettled = None
+        for record in left:
+            if self._service.has(record.call_id):
+                continue
+            if released_call.is_released(record):
+                self._released[record.call_id] = record
+            else:
+                log.warning("a call of an earlier process ends", call_id=record.call_id)
+                await self._end(record, released_call.abandoned(record, self._world.wall()))
+                self._world.spawn(self._put_down(record), f"{record.call_id} recovery")
+
+    def released_ended(self, event: HungUp) -> bool:
+        """Whether the event ends a call that an earlier process had transferred."""
+        record = next(
+            (each for each in self._released.values() if _is_about(event, each)),
+            None,
+        )
+        if record is None:
+            return False
+        del self._released[record.call_id]
+        ended = released_call.ended(record, self._world.wall(), event)
+        self._world.spawn(self._end(record, ended), f"{record.call_id} end")
+        return True
+
+    async def _end(self, before: CallRecord, ended: CallRecord) -> None:
+        """Keep the end of a call, and tell of it."""
+        try:
+            last_sequence = await self._store.last_sequence(before.call_id)
+        except StoreUnavailable:
+            last_sequence = 1_000_000  # above whatever there is: an order with a gap is an order
+        now, wall = self._world.now(), self._world.wall()
+        chronicle = Chronicle(
+            ended, new_id=self._world.new_id, begun_at=wall, now=now, last_sequence=last_sequence
+        )
+        facts = {
+            "status": ended.status.value,
+            "disposition": ended.disposition and ended.disposition.value,
+            "ended_reason": ended.ended_reason and ended.ended_reason.value,
+        }
+        names = ["call.ended"] if ended.answered_at is not None else ["call.failed", "call.ended"]
+        entries = [
+            chronicle.entry(
+                name, {**facts, **({"call": self._describe(ended)} if name == "call.ended" else {})}, now
+            )
+            for name in names
+        ]
+        await self._keeper.save(_next(before, ended), entries)
+
+    async def _put_down(self, record: CallRecord) -> None:
+        """Hang up what may be left of a call; nobody is on our side of it any more."""
+        account = self._accounts.find(record.carrier, record.integration_id)
+        if account is None:
+            return
+        try:
+            names = await self._names(account, record)
+            for name in names:
+                await account.perform(Hangup(command_id=self._world.new_id("cmd"), carrier_call_id=name))
+        except CommandFailed as fault:
+            log.error("a leg may be up without us", call_id=record.call_id, error=str(fault))
+
+    async def _names(self, account: CarrierAccount, record: CallRecord) -> list[str]:
+        if record.carrier_call_id is not None:
+            return [record.carrier_call_id]
+        listed = await account.live_calls(record.to_number)
+        return [each.carrier_call_id for each in listed if is_the_dial(each, record)]
+
+    # What is asked now and then
+
+    async def run(self, period: float) -> None:
+        """Ask, until cancelled."""
+        while True:
+            await self._world.sleep(period)
+            if self._unsettled is not None:
+                await self.recover(self._unsettled)
+            await self.ask()
+
+    async def ask(self) -> None:
+        """Ask about every call that nothing else tells us the end of."""
+        live = self._service.live()
+        open_dials: defaultdict[tuple[str, str], list[LiveCall]] = defaultdict(list)
+        questions = [self._about_released(call) for call in live if call.released]
+        questions += [self._about_left(record) for record in list(self._released.values())]
+        for call in live:
+            if call.dial_is_open:
+                open_dials[call.account.carrier, call.account.integration_id].append(call)
+        questions += [self._about_dials(calls[0].account, calls) for calls in open_dials.values()]
+        await asyncio.gather(*questions)
+
+    async def _about_released(self, call: LiveCall) -> None:
+        if await self._is_gone(call.account, call.record):
+            call.tell(NotFound())
+
+    async def _about_left(self, record: CallRecord) -> None:
+        account = self._accounts.find(record.carrier, record.integration_id)
+        gone = account is None or await self._is_gone(account, record)
+        if gone and self._released.pop(record.call_id, None) is not None:
+            await self._end(record, released_call.ended(record, self._world.wall()))
+
+    async def _is_gone(self, account: CarrierAccount, record: CallRecord) -> bool:
+        """Whether the carrier says that it is over; a carrier that does not answer has not said so."""
+        if record.carrier_call_id is None:
+            return True
+        try:
+            async with self._questions:
+                return not await account.is_alive(record.carrier_call_id)
+        except CommandFailed as fault:
+            log.warning("carrier does not answer", call_id=record.call_id, error=str(fault))
+            return False
+
+    async def _about_dials(self, account: CarrierAccount, calls: list[LiveCall]) -> None:
+        by_number: defaultdict[str | None, list[LiveCall]] = defaultdict(list)
+        for call in calls:
+            by_number[call.record.to_number].append(call)
+        for number, dialled in by_number.items():
+            try:
+                listed = await account.live_calls(number)
+            except CommandFailed as fault:
+                log.warning("carrier does not list its calls", carrier=account.carrier, error=str(fault))
+                return
+            for call in dialled:
+                self._settle_dial(call, listed)
+
+    def _settle_dial(self, call: LiveCall, listed: list[CarriedCall]) -> None:
+        record = call.record
+        if not call.dial_is_open:
+            return  # a webhook was faster
+        known = {each.record.carrier_call_id for each in self._service.live()}
+        for each in listed:
+            if each.carrier_call_id not in known and is_the_dial(each, record):
+                call.tell(
+                    Found(
+                        carrier_call_id=each.carrier_call_id,
+                        leg_id=each.leg_id,
+                        session_id=each.session_id,
+                    )
+                )
+                return
+        if self._world.wall() - record.started_at > timedelta(seconds=_SETTLED):
+            call.tell(NotFound())
+
+
+def is_the_dial(listed: CarriedCall, record: CallRecord) -> bool:
+    """Whether a call that the carrier lists is the one that was dialled.
+
+    By our own token where the carrier repeats it (Telnyx); else by both numbers and the time (Twilio).
+    """
+    if listed.token is not None:
+        return listed.token.call_id == record.call_id and listed.token.transfer_id is None
+    if (listed.from_number, listed.to_number) != (record.from_number, record.to_number):
+        return False
+    if listed.started_at is None:
+        return False
+    try:
+        began = datetime.fromisoformat(listed.started_at)
+    except ValueError:
+        return False
+    # Twilio counts whole seconds, and calls wait in its queue (F 34).
+    return timedelta(seconds=-2) <= began - record.started_at <= timedelta(seconds=_SETTLED)
+
+
+def _is_about(event: HungUp, record: CallRecord) -> bool:
+    """Whether it is the caller's own leg that is over."""
+    if event.origin.leg_id is not None and record.leg_id is not None:
+        return event.origin.leg_id == record.leg_id
+    return event.origin.carrier_call_id == record.carrier_call_id
+
+
+def _next(before: CallRecord, ended: CallRecord) -> CallRecord:
+    return replace(ended, revision=before.revision + 1)

@@ -1,0 +1,234 @@
+"""Call control, put together: the store and its journal, the carriers' accounts, the service, and the tasks of all.
+
+Opened once per process, before the listener and closed after it: webhooks and users find everything there.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import structlog
+
+from control.agent_run import EffectiveAgent
+from control.call_record import CallRecord
+from control.news import EventNews
+from control.service.bare_calls import BareCalls
+from control.service.call_service import CallService, Parts
+from control.service.keeper import Keeper
+from control.service.ports import Describe, ToolOutput, Tools, World
+from control.service.reception import House, Reception
+from control.service.reconciliation import PERIOD, Reconciliation
+from control.stores.store import Store
+from control.stores.urls import sqlite_url
+from gateway.accounts import Accounts, accounts_of
+from gateway.call_runner import AgentProvider, CallServices
+from gateway.calls import CallDefaults, Calls
+from gateway.configured_agents import agent_defaults, agent_provider, directory
+from gateway.journal import Journal
+from gateway.loop_lag import LoopLag
+from gateway.media_auth import StreamTokens, media_origin
+from gateway.media_room import MediaRoom
+from gateway.settings import Settings
+from gateway.task_set import TaskSet
+from gateway.ticker import Ticker
+
+log = structlog.get_logger()
+
+# After the last call is over, for what it wrote to be kept; then the journal has it.
+_PARTING = 5.0
+# After a fault of ours, before what must not stop is begun again.
+_AGAIN = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CallHouse:
+    """Everything that has to do with calls."""
+
+    store: Store
+    accounts: Accounts
+    service: CallService
+    calls: Calls
+    room: MediaRoom
+    tokens: StreamTokens
+    news: EventNews
+    hears_of_events: list[Callable[[], None]]
+    """Called whenever events were stored."""
+    tasks: TaskSet
+
+    def unready(self) -> list[str]:
+        """Why no call can be taken now."""
+        return self.service.unready()
+
+    async def drain(self, patience: float) -> None:
+        """Take no more calls and see those that live to their end, patiently, then politely."""
+        self.calls.draining = True
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.service.finish(patience))
+            tasks.create_task(self.calls.drain(patience))
+
+    def hurry(self) -> None:
+        """End at once whatever a drain is still waiting for."""
+        self.service.drain_within(0.0)
+        self.calls.hurry()
+
+
+@asynccontextmanager
+async def call_house(
+    settings: Settings,
+    store: Store,
+    defaults: CallDefaults,
+    services: CallServices,
+    *,
+    describe: Describe,
+    tools: Tools,
+) -> AsyncIterator[CallHouse]:
+    """Open everything; leaving closes it, calls and all.
+
+    Raises:
+        OSError: the data directory cannot be written.
+        ValueError: the agents or numbers of the settings do not fit together.
+    """
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        journal = Journal(settings.data_dir / "journal")
+        stack.callback(journal.close)
+        accounts = accounts_of(settings)
+        stack.push_async_callback(accounts.close)
+        lag = LoopLag(loop)
+        lag.start()
+        stack.callback(lag.stop)
+        tasks = TaskSet()
+        stack.push_async_callback(tasks.close)
+        world = world_of(loop, services.ticker, tasks)
+        news = EventNews()
+        stack.callback(news.close)
+        hears_of_events: list[Callable[[], None]] = []
+
+        def stored(tenant_id: str) -> None:
+            news.tell(tenant_id)
+            for hear in hears_of_events:
+                hear()
+
+        keeper = Keeper(store, journal, world, stored)
+        node = node_of(settings.data_dir)
+        agents = directory(settings, world.wall())
+        bare = BareCalls(keeper, world, node=node, agent_id=agents.default.agent_id, describe=describe)
+        calls = Calls(defaults, services, bare=bare, overloaded=lag.overloaded)
+        tokens = StreamTokens()
+        room = _room(settings, calls, services, tokens, lag)
+        service = CallService(
+            Parts(
+                store=store,
+                keeper=keeper,
+                accounts=accounts,
+                reception=Reception(
+                    House(
+                        directory=agents,
+                        defaults=agent_defaults(settings),
+                        timezone=settings.timezone,
+                        speech=services.speech is not None and services.speech.available,
+                        answer_wait=settings.answer_wait_s,
+                    )
+                ),
+                room=room,
+                tools=tools,
+                describe=describe,
+                world=world,
+                node=node,
+                max_calls=settings.max_calls,
+            )
+        )
+        tasks.spawn(_keep_running(keeper.repair), "store repair")
+        reconciliation = Reconciliation(service, store, keeper, accounts, world, describe=describe)
+        await reconciliation.recover(node)
+        tasks.spawn(_keep_running(lambda: reconciliation.run(PERIOD)), "reconciliation")
+        house = CallHouse(store, accounts, service, calls, room, tokens, news, hears_of_events, tasks)
+        try:
+            yield house
+        finally:
+            await house.drain(settings.drain_s)
+            await _part(service)
+
+
+async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do it for as long as there are calls; a fault of ours in it is told, and it begins again."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("stopped by a fault of ours, and begun again")
+        await asyncio.sleep(_AGAIN)
+
+
+async def _part(service: CallService) -> None:
+    service.stop()
+    try:
+        async with asyncio.timeout(_PARTING):
+            await service.stopped()
+    except TimeoutError:
+        log.error("the last events of calls may not be kept")
+
+
+def _room(
+    settings: Settings, calls: Calls, services: CallServices, tokens: StreamTokens, lag: LoopLag
+) -> MediaRoom:
+    def provider(agent: EffectiveAgent) -> AgentProvider:
+        return agent_provider(settings, agent)
+
+    return MediaRoom(
+        calls,
+        services,
+        tokens,
+        provider=provider,
+        media_url=media_origin(settings.public_url or f"http://{settings.host}:{settings.port}"),
+        overloaded=lag.overloaded,
+    )
+
+
+def world_of(loop: asyncio.AbstractEventLoop, ticker: Ticker, tasks: TaskSet) -> World:
+    """Time and tasks, as the service is given them."""
+    return World(
+        now=loop.time,
+        wall=lambda: datetime.now(UTC),
+        sleep=asyncio.sleep,
+        spawn=tasks.spawn,
+        timers=ticker,
+        new_id=lambda prefix: f"{prefix}_{token_hex(12)}",
+    )
+
+
+def database_of(settings: Settings) -> str:
+    """Where calls are kept."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return sqlite_url(settings.data_dir / "offhook.db")
+
+
+def node_of(folder: Path) -> str:
+    """The name of whoever works with this data folder: the same after a restart, so that its calls are known again."""
+    path = folder / "node"
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"node_{token_hex(8)}"
+        path.write_text(name, encoding="ascii")
+        return name
+
+
+class NoTools:
+    """Runs none."""
+
+    async def run(
+        self,
+        agent: EffectiveAgent,
+        record: CallRecord,
+        name: str,
+        arguments: str,
+    ) -> ToolOutput:
+        return ToolOutput(f'{{"error": "{name} cannot be run"}}', failed=True)

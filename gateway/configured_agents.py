@@ -1,0 +1,127 @@
+"""The settings as agents: the default one, those of the settings file, and what a call of each runs with."""
+
+from datetime import datetime
+
+from control.agent_run import AgentDefaults, EffectiveAgent, effective
+from control.agents import AgentConfig, settings_agent
+from control.directory import Directory, Unlisted, number_entry
+from control.policy import BargeIn, CallPolicy, Deadlines, DigitPolicy
+from control.variables import CallContext, variables
+from gateway.call_runner import AgentProvider
+from gateway.settings import Format, Settings
+from media.audio import PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat
+from media.realtime.configuration import SessionConfig, TurnDetection
+from media.realtime.dialects import DIALECTS
+
+DEFAULT = "default"
+
+# `auto` asks for PCMU: what most calls bring, and what is not transcoded then. An A-law leg costs a table look-up.
+FORMATS: dict[Format, AudioFormat] = {
+    "auto": PCMU_8K,
+    "pcmu": PCMU_8K,
+    "pcma": PCMA_8K,
+    "pcm16": PCM16_24K,
+}
+
+
+def agent_defaults(settings: Settings) -> AgentDefaults:
+    """The default agent, as the settings describe it."""
+    return AgentDefaults(
+        policy=_policy(settings),
+        session=_session(settings),
+        config=settings.agents.get(DEFAULT, AgentConfig(name=DEFAULT)),
+    )
+
+
+def directory(settings: Settings, now: datetime) -> Directory:
+    """The agents and numbers of the settings file.
+
+    Raises:
+        ValueError: a number is given an agent that is not there (`offhook check` says which).
+    """
+    agents = {DEFAULT: AgentConfig(name=DEFAULT), **settings.agents}
+    return Directory(
+        default=settings_agent(DEFAULT, agents.pop(DEFAULT), now),
+        agents=[settings_agent(key, config, now) for key, config in agents.items()],
+        numbers=[number_entry(number, entry) for number, entry in settings.numbers.items()],
+        unlisted=unlisted(settings),
+    )
+
+
+def unlisted(settings: Settings) -> Unlisted:
+    """What becomes of a call to a number that has no agent.
+
+    While no number is listed, whoever pointed a number at us meant the one agent there is. Once numbers are listed,
+    another is a mistake, and answering it costs money and trust.
+    """
+    if settings.inbound_default == "auto":
+        return Unlisted.REJECT if settings.numbers else Unlisted.DEFAULT_AGENT
+    return Unlisted(settings.inbound_default)
+
+
+def default_agent(settings: Settings, now: datetime) -> EffectiveAgent:
+    """What a call runs with of which nothing is known: a media socket that came without a call of ours.
+
+    Raises:
+        TextsUnfilled: a text of the default agent names a variable that such a call does not bring.
+    """
+    known = variables({}, CallContext(now=now, timezone=settings.timezone))
+    return effective(AgentConfig(name=DEFAULT), agent_defaults(settings), known)
+
+
+def agent_provider(settings: Settings, agent: EffectiveAgent) -> AgentProvider:
+    """Where this agent's sessions are opened, and how they are configured."""
+    key = settings.realtime_api_key
+    return AgentProvider(
+        url=settings.realtime_url,
+        api_key=key.get_secret_value() if key is not None else "",
+        config=agent.session,
+        dialect=DIALECTS[settings.realtime_dialect],
+    )
+
+
+def _policy(settings: Settings) -> CallPolicy:
+    return CallPolicy(
+        greeting=settings.realtime_greeting,
+        barge_in=BargeIn(
+            enabled=settings.barge_in,
+            min_speech=settings.barge_in_min_speech_ms / 1000,
+            protect_greeting=settings.barge_in_protect_greeting,
+        ),
+        digits=DigitPolicy(
+            to_model=settings.dtmf_to_model,
+            interrupts=settings.dtmf_interrupts,
+            in_band=settings.dtmf_in_band,
+        ),
+        deadlines=Deadlines(
+            close_grace=settings.close_grace_s,
+            media_watchdog=settings.media_watchdog_s,
+            silence=settings.silence_timeout_s,
+            max_duration=settings.max_duration_s,
+            goodbye=settings.goodbye_s,
+        ),
+        lead=settings.lead_ms / 1000,
+        heard_offset=settings.heard_offset_ms / 1000,
+        uplink_frames=settings.uplink_ms // 20,
+        vad_silence=settings.vad_silence_ms / 1000,
+        record=settings.recording,
+    )
+
+
+def _session(settings: Settings) -> SessionConfig:
+    return SessionConfig(
+        model=settings.realtime_model,
+        voice=settings.realtime_voice,
+        instructions=settings.realtime_instructions,
+        input_format=FORMATS[settings.realtime_input_format],
+        output_format=FORMATS[settings.realtime_output_format],
+        turn_detection=TurnDetection(
+            kind=settings.turn_detection,
+            threshold=settings.vad_threshold,
+            prefix_padding_ms=settings.vad_prefix_ms,
+            silence_duration_ms=settings.vad_silence_ms,
+            eagerness=settings.vad_eagerness,
+        ),
+        transcription_model=settings.realtime_transcription_model,
+        language=settings.realtime_language,
+    )

@@ -1,0 +1,137 @@
+"""What users have of the gateway, put together: the REST API, and the webhooks that tell them what happens."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+import structlog
+
+from control.api.ports import Health
+from control.api.rest_api import ApiParts, RestApi
+from control.api.shapes import call_object
+from control.call_record import CallRecord
+from control.deliveries import DeliveryWorker
+from control.egress_policy import EgressPolicy
+from control.stores.errors import StoreUnavailable
+from control.webhook_post import WebhookPost
+from gateway.accounts import Account
+from gateway.audio_fetch import AudioFetch
+from gateway.call_house import CallHouse
+from gateway.delivering import delivering
+from gateway.egress import Egress
+from gateway.secret_keys import load_secret_keys, load_webhook_secret
+from gateway.server import our_version
+from gateway.settings import Settings, networks_of
+from telephony.client_errors import CommandFailed
+
+log = structlog.get_logger()
+
+FIRST_KEY_FILE = "first.key"
+
+
+@asynccontextmanager
+async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> AsyncIterator[RestApi]:
+    """Open the API and deliver webhooks; leaving lets deliveries under way come to their end.
+
+    Raises:
+        OSError, ValueError: keys in the data folder cannot be read or made.
+        StoreError: the database does not answer.
+    """
+    async with AsyncExitStack() as stack:
+        worker = _worker(settings, house, egress)
+        house.hears_of_events.append(worker.notify)
+        await stack.enter_async_context(delivering(worker))
+        await _ensure_first_key(house, settings)
+        yield RestApi(
+            ApiParts(
+                calls=house.service,
+                store=house.store,
+                news=house.news,
+                fetch_audio=AudioFetch(egress),
+                health=_HealthChecks(house),
+                carriers=lambda: frozenset(account.carrier for account in house.accounts.all()),
+                gaps=house.service.gaps.typical,
+                version=our_version(),
+                requests_per_minute=settings.api_requests_per_minute,
+                trusted_proxies=networks_of(settings.trusted_proxies),
+            )
+        )
+
+
+def egress_policy(settings: Settings) -> EgressPolicy:
+    """Where users may send us."""
+    return EgressPolicy.allowing(settings.egress_allow or "", allow_http=settings.egress_allow_http)
+
+
+def _worker(settings: Settings, house: CallHouse, egress: Egress) -> DeliveryWorker:
+    folder = settings.data_dir
+    keys, own = settings.secret_keys, settings.webhook_secret
+    secret = load_webhook_secret(own.get_secret_value() if own is not None else None, folder)
+
+    async def call_secret(_: str) -> str:
+        return secret
+
+    post = WebhookPost(
+        fetch=egress,
+        cipher=load_secret_keys(keys.get_secret_value() if keys is not None else None, folder),
+        call_secret=call_secret,
+    )
+    return DeliveryWorker(
+        house.store.deliveries, house.store.webhooks, post=post, clock=lambda: datetime.now(UTC)
+    )
+
+
+async def _ensure_first_key(house: CallHouse, settings: Settings) -> None:
+    """Make the first API key of a new database, and say it once, to the person at the terminal and in no log."""
+    new = await house.store.keys.ensure_bootstrap(datetime.now(UTC))
+    if new is None:
+        return
+    path = settings.data_dir / FIRST_KEY_FILE
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(f"{new.secret}\n", encoding="ascii")
+    log.warning("first API key made; take it from its file, then delete the file", path=str(path))
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\nAPI key (shown this once): {new.secret}\n\n")
+
+
+def described(record: CallRecord) -> dict[str, object]:
+    """Return a call as events tell it: the whole call object."""
+    return dict(call_object(record).model_dump(mode="json"))
+
+
+class _HealthChecks:
+    """Asks the database, and says of each account whether it could be asked."""
+
+    def __init__(self, house: CallHouse) -> None:
+        self._house = house
+
+    async def __call__(self) -> Mapping[str, Health]:
+        found = {"database": await self._database()}
+        reasons = self._house.unready()
+        found["calls"] = Health(ok=not reasons, detail="; ".join(reasons))
+        for account in self._house.accounts.all():
+            found[f"{account.carrier}/{account.integration_id}"] = await _carrier(account)
+        return found
+
+    async def _database(self) -> Health:
+        try:
+            return Health(ok=True, latency=await self._house.store.ping())
+        except StoreUnavailable as error:
+            return Health(ok=False, detail=str(error))
+
+
+# A call that no carrier knows: asking for it shows whether the account can be asked.
+_NO_CALL = "CA00000000000000000000000000000000"
+
+
+async def _carrier(account: Account) -> Health:
+    loop = asyncio.get_running_loop()
+    before = loop.time()
+    try:
+        await account.is_alive(_NO_CALL)
+    except CommandFailed as failed:
+        return Health(ok=False, detail=f"{failed.verdict.value}: {failed.detail}")
+    return Health(ok=True, latency=loop.time() - before)

@@ -1,0 +1,420 @@
+"""The service on a stage: tests play carriers, media and the database; what is in between is real, on virtual time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from control.agent_run import AgentDefaults, EffectiveAgent
+from control.agents import AgentConfig, settings_agent
+from control.call_record import CallRecord, EventRecord
+from control.directory import Directory, Unlisted
+from control.media_orders import AgentUp, EndMedia, MediaEnded, MediaOrder, Report, StreamUp
+from control.policy import CallPolicy
+from control.records import MediaSummary
+from control.service.call_service import CallService, Parts
+from control.service.keeper import Keeper
+from control.service.ports import ToolOutput, World
+from control.service.reception import House, Reception
+from control.stores.errors import StoreUnavailable
+from control.stores.idempotency import Claim, Claimed, ClaimOutcome
+from control.timeline import TimelineEvent
+from media.audio import PCMU_8K
+from media.realtime.configuration import SessionConfig
+from telephony.calls import Answered, HungUp, Initiated, LegToken, Origin
+from telephony.capabilities import CAPABILITIES, Capabilities
+from telephony.causes import Direction, HangupCause, HangupSource
+from telephony.client_errors import CommandFailed, LiveCall, Performed, Verdict
+from telephony.commands import CallCommand, Dial, MediaStream
+
+BEGUN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+OURS, THEIRS, OTHER = "+13125550101", "+13125550177", "+13125550188"
+SUMMARY = MediaSummary(
+    turn_count=2,
+    barge_in_count=1,
+    tools_called=("look_up",),
+    transcript=({"role": "assistant", "content": "Hello."},),
+    latency_turns=(),
+    usage={"audio_out": 7},
+    ws_unavailable=False,
+    recording=None,
+)
+
+
+class Shelf:
+    """A database that keeps everything, unless it is away or slow."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, CallRecord] = {}
+        self.events: list[EventRecord] = []
+        self.saves = 0
+        self.away = False
+        self.delay = 0.0
+        self.claims: dict[str, ClaimOutcome] = {}
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(self.delay)
+        if self.away:
+            raise StoreUnavailable("away")
+
+    async def add_call(
+        self, record: CallRecord, events: Sequence[EventRecord], idempotency: Claim | None = None
+    ) -> ClaimOutcome:
+        await self._answer()
+        if idempotency is not None and idempotency.key in self.claims:
+            return self.claims[idempotency.key]
+        self._keep(record, events)
+        return Claimed()
+
+    async def save_call(self, record: CallRecord, events: Sequence[EventRecord] = ()) -> bool:
+        await self._answer()
+        self.saves += 1
+        self._keep(record, events)
+        return True
+
+    def _keep(self, record: CallRecord, events: Sequence[EventRecord]) -> None:
+        kept = self.records.get(record.call_id)
+        if kept is None or kept.revision <= record.revision:
+            self.records[record.call_id] = record
+        known = {event.event_id for event in self.events}
+        self.events += [event for event in events if event.event_id not in known]
+
+    async def call(self, tenant_id: str, call_id: str) -> CallRecord | None:
+        await self._answer()
+        record = self.records.get(call_id)
+        return record if record is not None and record.tenant_id == tenant_id else None
+
+    async def live_calls(self, node: str | None = None, tenant_id: str | None = None) -> list[CallRecord]:
+        await self._answer()
+        return [
+            record
+            for record in self.records.values()
+            if record.live and node in (None, record.node) and tenant_id in (None, record.tenant_id)
+        ]
+
+    async def last_sequence(self, call_id: str) -> int:
+        await self._answer()
+        return max((e.sequence or 0 for e in self.events if e.call_id == call_id), default=0)
+
+    async def ping(self) -> float:
+        await self._answer()
+        return self.delay
+
+    def names(self, call_id: str) -> list[str]:
+        """What has happened in a call."""
+        return [event.name for event in self.events if event.call_id == call_id]
+
+    def published(self, call_id: str) -> list[tuple[int, str]]:
+        return [(e.sequence, e.name) for e in self.events if e.call_id == call_id and e.sequence is not None]
+
+
+class Notebook:
+    """A journal in memory."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[CallRecord, tuple[EventRecord, ...]]] = []
+
+    def empty(self) -> bool:
+        return not self.entries
+
+    async def append(self, record: CallRecord, events: Sequence[EventRecord]) -> None:
+        self.entries.append((record, tuple(events)))
+
+    async def replay(self, save: Callable[[CallRecord, Sequence[EventRecord]], Any]) -> int:
+        entries = list(self.entries)
+        for record, events in entries:
+            await save(record, events)
+        del self.entries[: len(entries)]
+        return len(entries)
+
+
+class Timers:
+    """The ticker's face on the loop's own timers."""
+
+    def __init__(self) -> None:
+        self._set: dict[Hashable, asyncio.TimerHandle] = {}
+
+    def schedule(self, key: Hashable, deadline: float, callback: Callable[[float], None]) -> None:
+        self.cancel(key)
+
+        def due() -> None:
+            del self._set[key]
+            callback(max(asyncio.get_running_loop().time(), deadline))
+
+        self._set[key] = asyncio.get_running_loop().call_at(deadline, due)
+
+    def cancel(self, key: Hashable) -> None:
+        timer = self._set.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+
+class Tasks:
+    """Tasks whose faults are raised by the test."""
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.faults: list[BaseException] = []
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self.faults.append(fault)
+
+    async def close(self) -> None:
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        assert self.faults == []
+
+
+class Media:
+    """One call's media: notes orders, and ends when it is told to."""
+
+    def __init__(
+        self, call_id: str, report: Callable[[Report], None], follow: Callable[[TimelineEvent], None]
+    ) -> None:
+        self.call_id = call_id
+        self.orders: list[MediaOrder] = []
+        self.summary: MediaSummary | None = None
+        self.report = report
+        self.follow = follow
+        self.stays = False
+        """Whether it takes no notice of its end."""
+
+    def order(self, order: MediaOrder) -> None:
+        self.orders.append(order)
+        if isinstance(order, EndMedia) and not self.stays:
+            self.end()
+
+    def end(self) -> None:
+        self.summary = SUMMARY
+        asyncio.get_running_loop().call_soon(self.report, MediaEnded())
+
+
+class Room:
+    """Where media runs."""
+
+    def __init__(self, places: int = 100) -> None:
+        self.media: dict[str, Media] = {}
+        self.minted: list[tuple[str, int, float]] = []
+        self.revoked: list[str] = []
+        self.places = places
+        self.trouble: str | None = None
+
+    def begin(
+        self,
+        call_id: str,
+        carrier: str,
+        agent: EffectiveAgent,
+        *,
+        report: Callable[[Report], None],
+        follow: Callable[[TimelineEvent], None],
+    ) -> Media:
+        self.media[call_id] = Media(call_id, report, follow)
+        return self.media[call_id]
+
+    def mint(self, call_id: str, carrier: str, generation: int, lifetime: float) -> MediaStream:
+        self.minted.append((call_id, generation, lifetime))
+        return MediaStream(url=f"wss://gateway.test/media/{carrier}/{call_id}-{len(self.minted)}")
+
+    def revoke(self, call_id: str) -> None:
+        self.revoked.append(call_id)
+
+    def free(self) -> int:
+        return self.places - sum(1 for media in self.media.values() if media.summary is None)
+
+    def overloaded(self) -> str | None:
+        return self.trouble
+
+
+class Account:
+    """A carrier account whose requests succeed, unless a command is scripted to fail."""
+
+    def __init__(self, carrier: str = "telnyx", integration_id: str = "default") -> None:
+        self.carrier = carrier
+        self.integration_id = integration_id
+        self.commands: list[CallCommand] = []
+        self.troubles: dict[type, list[Verdict]] = {}
+        self.listed: list[LiveCall] = []
+        self.alive: set[str] = set()
+        self.delay = 0.0
+        self._legs = count(1)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES[self.carrier]
+
+    async def perform(self, command: CallCommand) -> Performed:
+        self.commands.append(command)
+        await asyncio.sleep(self.delay)
+        troubles = self.troubles.get(type(command), [])
+        if troubles:
+            raise CommandFailed(self.carrier, "c", troubles.pop(0), "its text", code="4711")
+        if isinstance(command, Dial):
+            leg = f"leg-{next(self._legs)}"
+            return Performed(carrier_call_id=leg, leg_id=leg)
+        return Performed()
+
+    async def is_alive(self, carrier_call_id: str) -> bool:
+        return carrier_call_id in self.alive
+
+    async def live_calls(self, to_number: str | None) -> list[LiveCall]:
+        return list(self.listed)
+
+    def of(self, kind: type) -> list[Any]:
+        return [command for command in self.commands if isinstance(command, kind)]
+
+
+class Accounts:
+    def __init__(self, *accounts: Account) -> None:
+        self._accounts = accounts
+
+    def find(self, carrier: str, integration_id: str = "default") -> Account | None:
+        named = [(each.carrier, each.integration_id) for each in self._accounts]
+        wanted = (carrier, integration_id)
+        return self._accounts[named.index(wanted)] if wanted in named else None
+
+    def all(self) -> Sequence[Account]:
+        return self._accounts
+
+
+class Toolbox:
+    """Runs the agents' tools."""
+
+    def __init__(self) -> None:
+        self.ran: list[tuple[str, str]] = []
+
+    async def run(
+        self,
+        agent: EffectiveAgent,
+        record: CallRecord,
+        name: str,
+        arguments: str,
+    ) -> ToolOutput:
+        self.ran.append((name, arguments))
+        return ToolOutput('{"found": true}')
+
+
+def house(*, unlisted: Unlisted = Unlisted.DEFAULT_AGENT, agents: Sequence[AgentConfig] = ()) -> House:
+    return House(
+        directory=Directory(
+            default=settings_agent("default", AgentConfig(name="default", from_number=OURS), BEGUN),
+            agents=[settings_agent(config.name, config, BEGUN) for config in agents],
+            unlisted=unlisted,
+        ),
+        defaults=AgentDefaults(
+            policy=CallPolicy(),
+            session=SessionConfig(
+                model="m", voice="v", instructions="Be kind.", input_format=PCMU_8K, output_format=PCMU_8K
+            ),
+        ),
+        answer_wait=1.0,
+    )
+
+
+class Scene:
+    """Made inside a running loop; `close` raises what broke in a task."""
+
+    def __init__(
+        self,
+        carrier: str = "telnyx",
+        *,
+        places: int = 100,
+        unlisted: Unlisted = Unlisted.DEFAULT_AGENT,
+        agents: Sequence[AgentConfig] = (),
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self.tasks = Tasks()
+        numbers = count(1)
+        self.world = World(
+            now=loop.time,
+            wall=lambda: BEGUN + timedelta(seconds=loop.time() - began),
+            sleep=asyncio.sleep,
+            spawn=self.tasks.spawn,
+            timers=Timers(),
+            new_id=lambda prefix: f"{prefix}_{next(numbers)}",
+        )
+        self.shelf, self.notebook = Shelf(), Notebook()
+        self.told: list[str] = []
+        self.keeper = Keeper(self.shelf, self.notebook, self.world, self.told.append)
+        self.account = Account(carrier)
+        self.accounts = Accounts(self.account)
+        self.room = Room(places)
+        self.tools = Toolbox()
+        self.service = CallService(
+            Parts(
+                store=self.shelf,
+                keeper=self.keeper,
+                accounts=self.accounts,
+                reception=Reception(house(unlisted=unlisted, agents=agents)),
+                room=self.room,
+                tools=self.tools,
+                describe=lambda record: {"call_id": record.call_id, "status": record.status.value},
+                world=self.world,
+                node="node_1",
+                max_calls=places,
+            )
+        )
+
+    async def close(self) -> None:
+        self.service.stop()
+        await self.tasks.close()
+
+    # What carriers say
+
+    def origin(self, leg: str, event: str, token: LegToken | None = None) -> Origin:
+        return Origin(
+            carrier=self.account.carrier,
+            event_id=f"{leg}-{event}-{self.world.now()}",
+            carrier_call_id=leg,
+            leg_id=leg,
+            token=token,
+        )
+
+    def say(self, event: Any) -> None:
+        self.service.carrier_event(self.account.carrier, "default", event)
+
+    def rings(self, leg: str = "leg-a", *, to: str = OURS) -> str:
+        """A call comes in; returns its id."""
+        self.say(
+            Initiated(
+                origin=self.origin(leg, "initiated"),
+                direction=Direction.INBOUND,
+                from_number=THEIRS,
+                to_number=to,
+            )
+        )
+        return self.service.live()[-1].call_id
+
+    def answered(self, leg: str) -> None:
+        self.say(Answered(origin=self.origin(leg, "answered")))
+
+    def hung_up(self, leg: str, cause: HangupCause = HangupCause.NORMAL_CLEARING) -> None:
+        self.say(HungUp(origin=self.origin(leg, "hungup"), cause=cause, source=HangupSource.CALLER))
+
+    # What media says
+
+    def talks(self, call_id: str) -> Media:
+        """The call's stream is up and its agent is there."""
+        media = self.room.media[call_id]
+        media.report(AgentUp(joined=False))
+        media.report(StreamUp(1, "stream-1"))
+        media.report(AgentUp(joined=True))
+        return media
+
+    async def settles(self) -> None:
+        """Let everything happen that needs no time to speak of."""
+        await asyncio.sleep(0.5)
+
+    def kept(self, call_id: str) -> CallRecord:
+        return replace(self.shelf.records[call_id], revision=0)

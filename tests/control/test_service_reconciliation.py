@@ -1,0 +1,199 @@
+"""What carriers say when asked settles what nobody has told us."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from control.call_record import CallRecord
+from control.dialling import Dialled, DialRequest
+from control.service.reconciliation import Reconciliation, is_the_dial
+from telephony.calls import LegToken
+from telephony.causes import CallStatus, Direction, Disposition, EndedReason
+from telephony.client_errors import LiveCall, Verdict
+from telephony.commands import Dial, Hangup
+from tests.conftest import RunAsync
+from tests.control.service_scene import BEGUN, OTHER, OURS, THEIRS, Scene
+
+LEFT = CallRecord(
+    call_id="call_left",
+    direction=Direction.OUTBOUND,
+    carrier="telnyx",
+    carrier_call_id="leg-left",
+    leg_id="leg-left",
+    from_number=OURS,
+    to_number=THEIRS,
+    status=CallStatus.IN_PROGRESS,
+    node="node_1",
+    started_at=BEGUN,
+    answered_at=BEGUN,
+    revision=3,
+)
+
+
+def asking(scene: Scene) -> Reconciliation:
+    return Reconciliation(
+        scene.service,
+        scene.shelf,
+        scene.keeper,
+        scene.accounts,
+        scene.world,
+        describe=lambda record: {"call_id": record.call_id},
+    )
+
+
+def test_a_call_that_died_with_its_process_is_hung_up_and_ends_as_our_error(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = LEFT
+        await asking(scene).recover("node_1")
+        await scene.settles()
+        record = scene.shelf.records["call_left"]
+        assert (record.status, record.ended_reason) == (CallStatus.COMPLETED, EndedReason.ERROR)
+        (hangup,) = scene.account.of(Hangup)
+        assert hangup.carrier_call_id == "leg-left"
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_calls_of_another_node_are_not_ours_to_end(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = replace(LEFT, node="node_2")
+        await asking(scene).recover("node_1")
+        await scene.settles()
+        assert scene.shelf.records["call_left"].live
+        assert scene.account.commands == []
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_caller_who_was_transferred_talks_on_through_a_restart(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = replace(LEFT, transferred_to=OTHER)
+        reconciliation = asking(scene)
+        await reconciliation.recover("node_1")
+        scene.account.alive.add("leg-left")
+        await reconciliation.ask()
+        assert scene.shelf.names("call_left") == []
+        assert scene.account.commands == []
+        scene.account.alive.clear()
+        await reconciliation.ask()
+        record = scene.shelf.records["call_left"]
+        assert (record.disposition, record.ended_reason) == (Disposition.TRANSFERRED, EndedReason.TRANSFER)
+        assert scene.account.commands == []
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_the_carriers_word_ends_a_call_that_an_earlier_process_transferred(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = replace(LEFT, transferred_to=OTHER)
+        await asking(scene).recover("node_1")
+        scene.hung_up("leg-b")
+        await scene.settles()
+        assert scene.shelf.names("call_left") == []
+        scene.hung_up("leg-left")
+        await scene.settles()
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        assert scene.shelf.records["call_left"].status is CallStatus.COMPLETED
+        await scene.close()
+
+    virtual(scenario())
+
+
+async def unknown_dial(scene: Scene) -> str:
+    scene.account.troubles[Dial] = [Verdict.UNKNOWN]
+    outcome = await scene.service.dial("default", DialRequest(to=THEIRS, from_number=OURS, ring_timeout=60))
+    assert isinstance(outcome, Dialled)
+    assert not outcome.certain
+    return outcome.record.call_id
+
+
+def test_a_dial_whose_answer_was_lost_is_found_by_asking(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene("twilio")
+        call_id = await unknown_dial(scene)
+        began = (BEGUN + timedelta(seconds=1)).isoformat()
+        scene.account.listed = [
+            LiveCall(carrier_call_id="CA8", from_number=OURS, to_number=OTHER, started_at=began),
+            LiveCall(carrier_call_id="CA9", from_number=OURS, to_number=THEIRS, started_at=began),
+        ]
+        await asking(scene).ask()
+        await scene.settles()
+        assert scene.kept(call_id).carrier_call_id == "CA9"
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_dial_that_nobody_lists_never_was_one(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene("twilio")
+        call_id = await unknown_dial(scene)
+        reconciliation = asking(scene)
+        await reconciliation.ask()
+        assert scene.kept(call_id).live
+        await asyncio.sleep(31)
+        await reconciliation.ask()
+        await scene.settles()
+        assert scene.kept(call_id).status is CallStatus.FAILED
+        assert "call.failed" in scene.shelf.names(call_id)
+        await scene.close()
+
+    virtual(scenario())
+
+
+@pytest.mark.parametrize(
+    ("listed", "same"),
+    [
+        (LiveCall(carrier_call_id="x", token=LegToken("call_left")), True),
+        (LiveCall(carrier_call_id="x", token=LegToken("call_left", "t_1")), False),
+        (LiveCall(carrier_call_id="x", token=LegToken("other")), False),
+        (
+            LiveCall(
+                carrier_call_id="x",
+                from_number=OURS,
+                to_number=THEIRS,
+                started_at=(BEGUN - timedelta(hours=1)).isoformat(),
+            ),
+            False,
+        ),
+        (LiveCall(carrier_call_id="x", from_number=OURS, to_number=THEIRS), False),
+        (LiveCall(carrier_call_id="x", from_number=OURS, to_number=THEIRS, started_at="soon"), False),
+    ],
+)
+def test_a_listed_call_is_ours_by_our_token_or_by_numbers_and_time(listed: LiveCall, same: bool) -> None:
+    assert is_the_dial(listed, LEFT) is same
+
+
+def test_what_could_not_be_settled_at_the_start_is_settled_later_and_new_calls_are_left_alone(
+    virtual: RunAsync,
+) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = LEFT
+        scene.shelf.away = True
+        reconciliation = asking(scene)
+        await reconciliation.recover("node_1")
+        scene.shelf.away = False
+        new = scene.rings("leg-new")
+        scene.talks(new)
+        scene.answered("leg-new")
+        scene.tasks.spawn(reconciliation.run(30.0), "reconciliation")
+        await asyncio.sleep(0.9)
+        assert scene.shelf.records["call_left"].live
+        await asyncio.sleep(30)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        assert [each.carrier_call_id for each in scene.account.of(Hangup)] == ["leg-left"]
+        assert scene.shelf.records[new].live
+        await scene.close()
+
+    virtual(scenario())
