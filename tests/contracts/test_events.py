@@ -86,6 +86,12 @@ def test_an_event_committed_late_is_not_passed_over(database_url: str, real: Run
     real(scenario())
 
 
+async def append_and_fail(database: Database, appended: EventRecord) -> None:
+    async with database.write() as connection:
+        await Events(database).append(connection, [appended])
+        raise ZeroDivisionError
+
+
 def test_a_transaction_that_failed_holds_nobody_up(database_url: str, real: RunAsync) -> None:
     record = call()
 
@@ -94,9 +100,7 @@ def test_a_transaction_that_failed_holds_nobody_up(database_url: str, real: RunA
         store = await Store.open(database_url)
         await store.save_call(record)
         with pytest.raises(ZeroDivisionError):
-            async with database.write() as connection:
-                await Events(database).append(connection, [event(record)])
-                raise ZeroDivisionError
+            await append_and_fail(database, event(record))
         await store.save_call(record, [event(record, 2)])
         seen = await store.events("default")
         await store.close()

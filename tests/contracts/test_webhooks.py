@@ -45,7 +45,7 @@ def test_an_endpoint_comes_back_as_it_was_added(stored: RunWithStore) -> None:
 def test_some_fields_can_be_changed_others_not(stored: RunWithStore) -> None:
     async def scenario(store: Store) -> None:
         await store.webhooks.add(webhook())
-        changes = {"url": "https://example.com/other", "events": ("call.ended",)}
+        changes: dict[str, Any] = {"url": "https://example.com/other", "events": ("call.ended",)}
         changed = await store.webhooks.change("default", "wh_1", changes, LATER)
         assert changed == webhook(**changes, updated_at=LATER)
         with pytest.raises(ValueError, match="tenant_id"):
