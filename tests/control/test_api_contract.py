@@ -55,7 +55,10 @@ def live(folder: Path) -> Iterator[Live]:
     done = asyncio.Event()
 
     async def main() -> None:
-        async with whole_api("telnyx", folder, max_calls=5, api_requests_per_minute=1_000_000) as (house, users):
+        async with whole_api("telnyx", folder, max_calls=5, api_requests_per_minute=1_000_000) as (
+            house,
+            users,
+        ):
             house.ring()
             call_id = await house.the_call()
             await house.happened(call_id, "call.started")
@@ -110,7 +113,10 @@ def answered(operation: Any, mode: GenerationMode, gateway: Live, seen: set[int]
         deadline=None,
         database=None,
     )
-    @given(case=operation.as_strategy(generation_mode=mode), of_the_call=st.sampled_from([True, True, True, False]))
+    @given(
+        case=operation.as_strategy(generation_mode=mode),
+        of_the_call=st.sampled_from([True, True, True, False]),
+    )
     def sent(case: Any, of_the_call: bool) -> None:
         if of_the_call and "call_id" in case.path_parameters:
             case.path_parameters["call_id"] = gateway.call_id
