@@ -1,65 +1,162 @@
-"""Audio from a user's URL, for the caller's ear: fetched under the egress policy, decoded, and bounded in length."""
+"""Audio from a URL that a user gave, as the telephone would carry it: for play and hold.
+
+It is hostile until proven otherwise. What it is we tell by its first bytes, and ffmpeg is told so: left to guess, it
+would take a playlist for audio, and open whatever files and addresses stand in it. Size, length, time and the number
+of decoders at a time are bounded, for they share a machine with live calls.
+"""
 
 import asyncio
+import re
+import shutil
+from asyncio.subprocess import DEVNULL, PIPE
 from io import BytesIO
 
-from pydub import AudioSegment
-from pydub.exceptions import CouldntDecodeError
+import numpy as np
 
 from control.api.ports import AudioUnavailable, FetchedAudio
 from control.egress import EgressFailed, Fetch, OutgoingRequest
+from media.audio import Encoding
+from media.g711 import decode
+from media.resample import resample_whole
+from media.wav import BadWav, WavHeader, read
 
-# Music on hold is a few megabytes; decoded, this is an hour of telephone audio at most.
-_MAX_BYTES = 16 * 1024 * 1024
-_LONGEST = 3_600.0
-_RATE = 24_000
-_REDIRECTS = 3
-_WAV = b"RIFF"
+RATE = 8_000
+"""What a phone call carries, in Hz; whatever is fetched is brought there."""
+
+MAX_BYTES = 20_000_000
+MAX_SECONDS = 600
+FETCH_TIMEOUT = 20.0
+DECODE_TIMEOUT = 20.0
+REDIRECTS = 3
+DECODERS = 2
+
+# ffmpeg's names of what we hand it, by first bytes. None of these formats leads to other files or addresses.
+_FORMATS = {
+    "wav": re.compile(rb"RIFF....WAVE", re.DOTALL),
+    "flac": re.compile(rb"fLaC"),
+    "ogg": re.compile(rb"OggS"),
+    "mp3": re.compile(rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"),
+    "aac": re.compile(rb"\xff[\xf0\xf1\xf8\xf9]"),
+    "mov": re.compile(rb"....ftyp", re.DOTALL),
+    "matroska": re.compile(rb"\x1a\x45\xdf\xa3"),
+}
 
 
 class AudioFetch:
-    """Driven by the API, once per request that names audio."""
+    """Fetches and decodes, a few at a time. Driven by the API, once per request that names audio."""
 
-    def __init__(self, fetch: Fetch) -> None:
+    def __init__(
+        self, fetch: Fetch, *, ffmpeg: str | None = None, decode_timeout: float = DECODE_TIMEOUT
+    ) -> None:
+        """
+        Args:
+            ffmpeg: its path; None looks for it. Without it only WAV can be read.
+            decode_timeout: seconds that ffmpeg may take.
+        """
         self._fetch = fetch
+        self._ffmpeg = ffmpeg or shutil.which("ffmpeg")
+        self._decode_timeout = decode_timeout
+        self._decoders = asyncio.Semaphore(DECODERS)
 
     async def __call__(self, url: str) -> FetchedAudio:
-        """
+        """Return the audio at a URL.
+
         Raises:
-            AudioUnavailable: the URL may not be fetched, or is no audio.
+            AudioUnavailable: it cannot be fetched, is too large or too long, or is no audio that we read.
         """
         if not url.startswith(("http://", "https://")):
             raise AudioUnavailable("recordings of other calls cannot be played yet; give a url")
+        content = await self._content(url)
+        kind = next((name for name, begins in _FORMATS.items() if begins.match(content)), None)
+        if kind is None:
+            raise AudioUnavailable("it is no audio file of a kind that is read")
+        async with self._decoders:
+            pcm = await self._decode(kind, content)
+        if not pcm:
+            raise AudioUnavailable("there is no sound in it")
+        if len(pcm) > MAX_SECONDS * RATE * 2:
+            raise AudioUnavailable(f"it is longer than {MAX_SECONDS} seconds")
+        return FetchedAudio(pcm, RATE)
+
+    async def _content(self, url: str) -> bytes:
+        request = OutgoingRequest(
+            url=url,
+            headers={"Accept": "audio/*"},
+            timeout=FETCH_TIMEOUT,
+            max_bytes=MAX_BYTES,
+            redirects=REDIRECTS,
+        )
         try:
-            answer = await self._fetch(OutgoingRequest(url=url, max_bytes=_MAX_BYTES, redirects=_REDIRECTS))
+            answer = await self._fetch(request)
         except EgressFailed as failed:
-            raise AudioUnavailable(f"the audio cannot be fetched: {failed.detail}") from failed
+            raise AudioUnavailable(failed.detail) from failed
         if not answer.ok:
-            raise AudioUnavailable(f"the audio's server answered HTTP {answer.status}")
+            raise AudioUnavailable(f"its server answers HTTP {answer.status}")
         if answer.truncated:
-            raise AudioUnavailable(f"the audio is longer than {_MAX_BYTES // 1024 // 1024} MB")
-        # Decoding takes a while, and may start ffmpeg: not on the loop that calls run on.
-        return await asyncio.get_running_loop().run_in_executor(None, decoded, answer.body)
+            raise AudioUnavailable(f"it is larger than {MAX_BYTES // 1_000_000} MB")
+        return answer.body
+
+    async def _decode(self, kind: str, content: bytes) -> bytes:
+        if kind == "wav":
+            try:
+                return await asyncio.to_thread(_telephone_wav, content)
+            except BadWav as bad:
+                if self._ffmpeg is None:
+                    raise AudioUnavailable(f"its WAV is not read: {bad}") from bad
+        if self._ffmpeg is None:
+            raise AudioUnavailable("without ffmpeg only WAV can be read")
+        return await self._by_ffmpeg(self._ffmpeg, kind, content)
+
+    async def _by_ffmpeg(self, ffmpeg: str, kind: str, content: bytes) -> bytes:
+        process = await asyncio.create_subprocess_exec(
+            ffmpeg, *_arguments(kind), stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+        )
+        try:
+            async with asyncio.timeout(self._decode_timeout):
+                pcm, _ = await process.communicate(content)
+        except TimeoutError as error:
+            raise AudioUnavailable("it takes too long to decode") from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            raise AudioUnavailable("it cannot be decoded")
+        return pcm
 
 
-def decoded(body: bytes) -> FetchedAudio:
-    """Return a file's audio, mono.
+def _arguments(kind: str) -> list[str]:
+    # `cache` lets ffmpeg seek in what comes through a pipe: an MP4 has its index at the end.
+    reading = ["-protocol_whitelist", "cache,pipe", "-f", kind, "-i", "cache:pipe:0"]
+    # One second beyond the limit, so that what is too long shows itself.
+    writing = [
+        "-map",
+        "0:a:0",
+        "-t",
+        str(MAX_SECONDS + 1),
+        "-ac",
+        "1",
+        "-ar",
+        str(RATE),
+        "-f",
+        "s16le",
+        "pipe:1",
+    ]
+    return ["-nostdin", "-loglevel", "quiet", *reading, *writing]
 
-    Raises:
-        AudioUnavailable: it is none that can be read here.
-    """
-    try:
-        # Told so, WAV is read without ffmpeg.
-        sound = AudioSegment.from_file(BytesIO(body), format="wav" if body.startswith(_WAV) else None)
-    except FileNotFoundError as error:
-        raise AudioUnavailable("without ffmpeg only WAV can be read here") from error
-    except (CouldntDecodeError, IndexError, OSError, EOFError, ValueError) as error:
-        raise AudioUnavailable("the file is no audio that can be read") from error
-    if sound.duration_seconds > _LONGEST:
-        raise AudioUnavailable(f"the audio is longer than {_LONGEST:.0f} s")
-    mono = sound.set_channels(1).set_sample_width(2)
-    if mono.frame_rate > _RATE:
-        mono = mono.set_frame_rate(_RATE)
-    if not mono.raw_data:
-        raise AudioUnavailable("the file holds no sound")
-    return FetchedAudio(bytes(mono.raw_data), mono.frame_rate)
+
+def _telephone_wav(content: bytes) -> bytes:
+    header, audio = read(BytesIO(content))
+    pcm = audio if header.encoding is Encoding.PCM16 else decode(audio, header.encoding)
+    _check_length(header, pcm)
+    samples = np.frombuffer(pcm, np.dtype("<i2")).reshape(-1, header.channels)
+    mono = samples.mean(axis=1).astype("<i2") if header.channels > 1 else samples
+    return resample_whole(mono.tobytes(), header.rate, RATE)
+
+
+def _check_length(header: WavHeader, pcm: bytes) -> None:
+    """Before it is resampled: a header of 1 Hz would make gigabytes of a few kilobytes."""
+    if not 4_000 <= header.rate <= 192_000:
+        raise AudioUnavailable(f"its rate of {header.rate} Hz is not one of sound")
+    if len(pcm) / 2 / header.channels / header.rate > MAX_SECONDS:
+        raise AudioUnavailable(f"it is longer than {MAX_SECONDS} seconds")

@@ -34,7 +34,7 @@ def test_waits_end_in_the_order_of_their_deadlines(waits: dict[Due, float]) -> N
         deadlines.set(due, at)
     ended = []
     while (first := deadlines.next()) is not None:
-        expired = deadlines.take_expired(first)
-        assert expired is not None
-        ended.append((waits[expired], expired))
-    assert [at for at, _ in ended] == sorted(waits.values())
+        over = deadlines.take_expired(first)
+        assert over is not None
+        ended.append(waits[over])
+    assert ended == sorted(waits.values())
