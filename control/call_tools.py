@@ -30,6 +30,7 @@ class CallTools:
             case None:
                 docket.add(RunTool(asked.tool_call_id, asked.name, asked.arguments))
             case ToolRefused(detail=detail):
+                docket.ask(asker)
                 docket.tell_tool(asker, status="refused", reason=detail)
             case _:
                 self._requests.ask(request, asker, now)
