@@ -96,7 +96,7 @@ class Call:
         self._gather = CallGather(docket, ending, streams)
         self._transfer = CallTransfer(docket, ending, streams, self._setup)
         self._requests = CallRequests(docket, ending, streams, self._gather, self._transfer)
-        self._tools = CallTools(docket, self._requests, ports)
+        self._tools = CallTools(docket, ending, self._requests, ports)
         self._documents = CallDocuments(docket, ending, streams)
 
     # What it is

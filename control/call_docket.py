@@ -80,6 +80,7 @@ class Docket:
         self._awaited: dict[str, Heard] = {}
         self._spoken: dict[str, Heard] = {}
         self._open: set[str] = set()
+        self._tools: set[str] = set()
         self._streams = 0
 
     # What is known
@@ -180,21 +181,29 @@ class Docket:
         """Somebody waits for an answer from here on."""
         if asker.ticket is not None:
             self._open.add(asker.ticket)
+        if asker.tool_call_id is not None:
+            self._tools.add(asker.tool_call_id)
 
     def answer(self, asker: Asker, answer: Answer) -> None:
         """Answer who asked, once; the model is told of refusals alone: what comes of the rest, it is told then."""
+        self.answer_user(asker, answer)
+        if isinstance(answer, Refused):
+            self.tell_tool(asker, status="refused", reason=answer.detail)
+
+    def answer_user(self, asker: Asker, answer: Answer) -> None:
         if asker.ticket is not None and asker.ticket in self._open:
             self._open.discard(asker.ticket)
             self._effects.append(Reply(asker.ticket, answer))
-        if asker.tool_call_id is not None and isinstance(answer, Refused):
-            self.tell_tool(asker, status="refused", reason=answer.detail)
 
     def accept(self, asker: Asker, **facts: object) -> None:
-        self.answer(asker, Accepted(facts=facts))
+        self.answer_user(asker, Accepted(facts=facts))
 
     def tell_tool(self, asker: Asker, **result: object) -> None:
-        """Tell the model what came of its tool, if it asked."""
-        if asker.tool_call_id is not None and self.ownership is not Ownership.ENDED:
+        """Tell the model what came of its tool, if it asked, once; it may speak at once, so it must not be held."""
+        if asker.tool_call_id is None or asker.tool_call_id not in self._tools:
+            return
+        self._tools.discard(asker.tool_call_id)
+        if self.ownership is not Ownership.ENDED:
             self.order(ToolResult(asker.tool_call_id, msgspec.json.encode(result).decode()))
 
     def refuse_open(self, answer: Refused) -> None:

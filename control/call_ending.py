@@ -102,6 +102,11 @@ class CallEnding:
         return self.phase >= EndPhase.SETTLING
 
     @property
+    def closed(self) -> bool:
+        """Whether the last event was published."""
+        return self.phase is EndPhase.CLOSED
+
+    @property
     def time_limit(self) -> int:
         """Seconds after the answer at which the carrier ends an outbound call.
 

@@ -142,11 +142,11 @@ class CallGather:
                 self._ending.gone(now)
             case CommandRefused() if gathering is self._gathering:
                 self._gathering, self.view = None, None
-                docket.answer(asker, carrier_refused(result))
                 docket.deadlines.clear(Due.GATHER)
                 docket.publish("gather.refused", gather_id=gathering.asked.gather_id, detail=result.detail)
                 self._streams.unbroken()
                 docket.order(StopCollecting(), ReleaseAgent(_HOLD))
+                docket.answer(asker, carrier_refused(result))
             case CommandRefused():
                 pass
 

@@ -254,10 +254,10 @@ class CallRequests:
                 self._docket.answer(asker, NOT_IN_PROGRESS)
                 self._ending.gone(now)
             case CommandRefused():
-                self._docket.answer(asker, carrier_refused(result))
                 if breaks and self._ending.is_live and self._docket.ownership is Ownership.OWNED:
                     self._docket.deadlines.clear(Due.STREAM)
                     self._streams.unbroken()
+                self._docket.answer(asker, carrier_refused(result))
 
 
 _RECORDING = {

@@ -170,11 +170,13 @@ class CallSetup:
             self._ending.end(EndedReason.ERROR, now)
 
     def answer(self, now: float) -> None:
-        """Take the inbound call; where the carrier asks, the next answer does."""
+        """Take the inbound call; where the carrier asks, the next answer does, if it still asks."""
         docket = self._docket
         call_id = docket.record.carrier_call_id
-        commanded = docket.capabilities.controllable and not docket.capabilities.answers_by_document
-        if not commanded or call_id is None or docket.answered or not self._ending.is_live:
+        if docket.answered or not self._ending.is_live:
+            return
+        if not docket.capabilities.controllable or docket.capabilities.answers_by_document or call_id is None:
+            docket.deadlines.set(Due.STREAM, now + STREAM_WAIT)
             return
         self._ending.answering = True
         command = Answer(

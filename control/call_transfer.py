@@ -257,7 +257,7 @@ class CallTransfer:
                 self._ending.gone(now)
             case CommandRefused(verdict=verdict) if verdict is not Verdict.UNKNOWN:
                 if transfer is self._latest:
-                    docket.answer(self._asker, carrier_refused(result, "Transfer failed"))
+                    docket.answer_user(self._asker, carrier_refused(result, "Transfer failed"))
                 if transfer.step(TransferStep.LEG_ENDED, now, result.detail):
                     transfer.leg_is_gone()
                     self._failed(transfer, now, unbroken=True)
