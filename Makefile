@@ -19,8 +19,13 @@ UV := build/uv/bin/uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-strip-extras $(LOCK_ARGS)
 
+# The readers of the API's document, which the gateway serves itself.
+ASSETS := control/api/assets
+SWAGGER_UI := 5.35.0
+REDOC := 2.5.1
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check format bench lock clean
+.PHONY: help install demo run test check format bench lock assets clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -75,6 +80,19 @@ lock: $(UV) ## write requirements/*.txt anew from pyproject.toml
 $(UV):
 	@$(PYTHON) -m venv build/uv
 	@build/uv/bin/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
+
+# npm is needed for this alone: what it fetches is committed.
+assets: ## fetch Swagger UI and ReDoc anew, at the versions above
+	@rm -rf build/assets && mkdir -p build/assets/swagger-ui build/assets/redoc
+	@cd build/assets && npm pack --silent swagger-ui-dist@$(SWAGGER_UI) redoc@$(REDOC)
+	@tar -xzf build/assets/swagger-ui-dist-$(SWAGGER_UI).tgz -C build/assets/swagger-ui --strip-components=1
+	@tar -xzf build/assets/redoc-$(REDOC).tgz -C build/assets/redoc --strip-components=1
+	@cd build/assets/swagger-ui && cp swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css $(CURDIR)/$(ASSETS)/
+	@cd build/assets/redoc/bundles && cp redoc.standalone.js redoc.standalone.js.LICENSE.txt $(CURDIR)/$(ASSETS)/
+	@cp build/assets/swagger-ui/LICENSE $(ASSETS)/LICENSE.swagger-ui && cp build/assets/swagger-ui/NOTICE $(ASSETS)/NOTICE.swagger-ui
+	@cp build/assets/redoc/LICENSE $(ASSETS)/LICENSE.redoc
+	@cd $(ASSETS) && sha256sum swagger-ui-bundle.js swagger-ui.css redoc.standalone.js > SHA256SUMS
+	@git diff --stat -- $(ASSETS)
 
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) build dist htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -81,6 +81,8 @@ _RESUMED = (
 _BREAK = "break"
 # What a model makes of the words after this is its own; it speaks the caller's language.
 _SAY = "Say this to the caller now, in your own words: "
+# Python 3.11 looks a member up by a call, and this one is asked for with every frame of the agent's.
+_AGENT = Floor.AGENT
 
 
 class Bridge:
@@ -394,12 +396,13 @@ class Bridge:
     def _agent_audio(self, leg: AgentLeg, item: str, audio: bytes, now: float) -> None:
         if not audio or (self._guarded and not self._may_be_heard(now)):
             return
-        if self.turns.floor is not Floor.AGENT:
+        if self.turns.floor is not _AGENT:
             self.latency.audio_received(now)
         playout = self.carrier.playout
         leg.agent_audio(item, audio, playout)
         self._send_due(now)
-        self._playout_moved()
+        if not playout.settled_until(self.armed):
+            self._playout_moved()
 
     def _may_be_heard(self, now: float) -> bool:
         """Nothing of an agent on hold; of one whose last words are awaited, only the response under way."""
@@ -409,10 +412,7 @@ class Bridge:
         return True
 
     def _playout_moved(self) -> None:
-        playout = self.carrier.playout
-        if playout.settled_until(self.armed):
-            return
-        deadline = playout.next_deadline()
+        deadline = self.carrier.playout.next_deadline()
         if deadline is not None and deadline < self.armed:
             self.wake_changed = True
 
@@ -550,7 +550,7 @@ class Bridge:
         )
 
     def _send_due(self, now: float) -> None:
-        if not self.carrier.send_due(now) or self.turns.floor is Floor.AGENT:
+        if not self.carrier.send_due(now) or self.turns.floor is _AGENT:
             return
         if self.carrier.playout.speaking() and self.conversation.agent_audio_left(now):
             self.tools.somebody_spoke()

@@ -69,6 +69,8 @@ class CarrierLeg:
         self.caller_level = LevelMeter()
         self.agent_level = LevelMeter()
         self.caller_samples = 0
+        self._said: list[bytes] = []
+        """Caller audio on its way to the recorder, which takes a stretch as cheaply as a frame."""
         self._earlier = FrameCounts()
         self._last_media = 0.0
         self._settle_at = 0
@@ -98,6 +100,7 @@ class CarrierLeg:
             self._settle_formats(stream)
         # The call's audio stays in the law it began with; a stream that comes back in the other one gets its own.
         self._other_law = stream.outbound != self.playout.format
+        self._record_said()
         self.inbound = stream.inbound
         self._earlier = self.frames
         self.reorder = ReorderWindow(stream.inbound)
@@ -128,11 +131,10 @@ class CarrierLeg:
     def take(self, frames: Sequence[bytes], now: float) -> None:
         """Account for caller audio in media order."""
         self._last_media = now
-        recorder = self.recorder
         for frame in frames:
             self.caller_samples += len(frame)
-            if recorder is not None:
-                recorder.caller(frame, self.inbound.encoding)
+        if self.recorder is not None:
+            self._said += frames
         if self.caller_samples >= self._settle_at:
             self._settle()
 
@@ -150,12 +152,8 @@ class CarrierLeg:
 
     def send_due(self, now: float) -> bool:
         """Send what playout says is due; True if agent audio was in it."""
-        stream = self.stream
-        if stream is None or not self.started:
-            return False
-        playout = self.playout
-        due = playout.poll(now)
-        if not due:
+        stream, playout = self.stream, self.playout
+        if stream is None or not self.started or not (due := playout.poll(now)):
             return False
         if playout.runs != self._runs_seen:
             self._runs_seen = playout.runs
@@ -239,6 +237,11 @@ class CarrierLeg:
                 return
         self._runs.append(_Run(start, left_at))
 
+    def _record_said(self) -> None:
+        if self.recorder is not None:
+            self.recorder.caller(b"".join(self._said), self.inbound.encoding)
+            self._said.clear()
+
     def _record_heard(self) -> None:
         for heard in self.playout.take_heard():
             if self.recorder is None:
@@ -267,6 +270,7 @@ class CarrierLeg:
         self._settle_at = self.caller_samples + self._samples(_RECORD_EVERY)
         if self.recorder is None:
             return
+        self._record_said()
         self._record_heard()  # by the clock, where marks are overdue
         until = self.caller_samples
         if self.playout.acked < self.playout.sent:
@@ -278,6 +282,7 @@ class CarrierLeg:
         """The call is over: settle all accounts; return what was cut short by the end."""
         cut = self.cut(now)
         if self.recorder is not None:
+            self._record_said()
             self._emit(self.recorder.finish())
             self.recorder = None
         return cut

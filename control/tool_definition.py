@@ -14,11 +14,12 @@ BUILT_IN = ("end_call", "transfer_call", "send_dtmf", "gather_digits")
 # How a dump is told to write secrets out, for the store; everywhere else they are masked.
 REVEAL = "reveal_secrets"
 
-# RFC 9110 section 5.6.2: what a header's name may be made of.
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-# Those of the connection and the body are ours.
+# Less than RFC 9110 allows (section 5.6.2), and all that anybody uses.
+_HEADER = re.compile(r"[0-9A-Za-z_-]{1,100}")
+# Those of the connection and the body are ours (as in `gateway.egress`, which would refuse them in mid-call).
 _OUR_HEADERS = frozenset(
-    {"host", "content-length", "content-type", "transfer-encoding", "connection", "te", "trailer", "upgrade"}
+    {"host", "content-length", "content-type", "transfer-encoding", "connection", "keep-alive", "upgrade"}
+    | {"te", "trailer", "expect", "proxy-authorization", "proxy-connection"}
 )
 _MOST_HEADERS = 20
 
@@ -87,8 +88,8 @@ class ToolDefinition(Part):
     @classmethod
     def _headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
         for name, value in headers.items():
-            if not _TOKEN.fullmatch(name):
-                raise ValueError("a header's name is letters, digits and -")
+            if not _HEADER.fullmatch(name):
+                raise ValueError("a header's name is letters, digits, - and _")
             if name.lower() in _OUR_HEADERS:
                 raise ValueError(f"the header {name} is the gateway's own")
             text = value.get_secret_value()
@@ -113,5 +114,5 @@ class ToolDefinition(Part):
 
     @property
     def repeatable(self) -> bool:
-        """Whether asking twice does no more than asking once (RFC 9110 section 9.2.2)."""
-        return self.method in ("GET", "PUT", "DELETE")
+        """Whether asking twice does no more than asking once (RFC 9110 section 9.2.2); `server_url` is posted to."""
+        return self.url is not None and self.method in ("GET", "PUT", "DELETE")

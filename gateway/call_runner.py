@@ -369,7 +369,8 @@ class CallRunner:
     # --- what the bridge wants
 
     def _flush(self, now: float) -> None:
-        outputs = self.bridge.outputs
+        bridge = self.bridge
+        outputs = bridge.outputs
         if self._trace is not None:
             self._trace.outputs(outputs, now)
         # Taken before they are sent: a send may tell of pressure at once, which comes back here.
@@ -387,7 +388,7 @@ class CallRunner:
             self._write_recording()
         if outputs.actions:
             self._perform()
-        if self.bridge.wake_changed:
+        if bridge.wake_changed:
             self._rearm()
         if outputs.news:
             news, outputs.news = outputs.news, []

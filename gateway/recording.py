@@ -5,43 +5,90 @@ the same, at the next start, for what a crash left behind.
 """
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from os import SEEK_CUR
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from media.audio import Encoding
 from media.wav import BadWav, WavHeader, repair
+
+_T = TypeVar("_T")
 
 # Half a minute of stereo PCM16 at 8 kHz: a disk that is further behind than this is not coming back in time.
 MAX_BEHIND = 1_000_000
 
 
+# Seconds of all calls' blocks that are handed over at once. Each time the thread is woken, and at each of its system
+# calls, it takes the interpreter from the loop, on a core of theirs; a crash costs this much more of a recording.
+GATHER = 0.25
+
+
 class RecordingThread:
-    """The one thread that touches recording files."""
+    """The one thread that touches recording files. Blocks go to it in few jobs, each many calls'."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recording")
+        self._waiting: list[tuple[Recording, bytes | int]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def open(self, call_id: str, rate: int) -> "Recording":
-        return Recording(self.folder / f"{call_id}.wav", rate, self._thread)
+        return Recording(self.folder / f"{call_id}.wav", rate, self)
+
+    def add(self, recording: "Recording", block: bytes | int) -> None:
+        """Write one block before long, or pass over so many bytes of silence."""
+        self._waiting.append((recording, block))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER, self._hand_over)
+
+    async def run(self, job: Callable[[], _T]) -> _T:
+        """Run `job` in the thread after all that was added."""
+        self._hand_over()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
     def close(self) -> None:
+        """Write what waits, and end the thread."""
+        self._thread.submit(_write, self._gathered())
         self._thread.shutdown()
+
+    def _hand_over(self) -> None:
+        if blocks := self._gathered():
+            job = asyncio.get_running_loop().run_in_executor(self._thread, _write, blocks)
+            job.add_done_callback(lambda _: _account(blocks))
+
+    def _gathered(self) -> list[tuple["Recording", bytes | int]]:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        blocks, self._waiting = self._waiting, []
+        return blocks
+
+
+def _write(blocks: list[tuple["Recording", bytes | int]]) -> None:
+    for recording, block in blocks:
+        recording.append(block)
+
+
+def _account(blocks: list[tuple["Recording", bytes | int]]) -> None:
+    for recording, block in blocks:
+        recording.appended(block)
 
 
 class Recording:
     """One call's file. Blocks are written in the order given; `finish` awaits the last of them."""
 
-    def __init__(self, path: Path, rate: int, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, path: Path, rate: int, thread: RecordingThread) -> None:
         self.path = path
         self.error: str | None = None
         self._part = path.with_suffix(".wav.part")
         self._header = WavHeader(rate=rate, channels=2, encoding=Encoding.PCM16)
         self._thread = thread
         self._file: BinaryIO | None = None
+        self._fault: str | None = None
+        """The thread's own word; `error` is the loop's."""
         self._behind = 0
 
     def write(self, block: bytes) -> None:
@@ -52,28 +99,26 @@ class Recording:
         if self._behind > MAX_BEHIND:
             self.error = f"the disk is {self._behind} bytes behind"
             return
-        job = asyncio.get_running_loop().run_in_executor(self._thread, self._append, block)
-        job.add_done_callback(lambda done: self._appended(len(block), done))
+        self._thread.add(self, block)
 
     def skip(self, size: int) -> None:
         """Leave out `size` bytes of silence: the file grows, the disk does not."""
         if self.error is None:
-            job = asyncio.get_running_loop().run_in_executor(self._thread, self._skip, size)
-            job.add_done_callback(lambda done: self._appended(0, done))
+            self._thread.add(self, size)
 
-    def _appended(self, size: int, done: "asyncio.Future[None]") -> None:
-        self._behind -= size
-        if not done.cancelled() and (fault := done.exception()) is not None:
-            self.error = str(fault)
-
-    def _append(self, block: bytes) -> None:
-        file = self._open()
-        file.write(block)
-        file.flush()
-
-    def _skip(self, size: int) -> None:
-        file = self._open()
-        file.truncate(file.seek(size, SEEK_CUR))
+    def append(self, block: bytes | int) -> None:
+        """Write one block, or pass over so many bytes; the thread's half of `write` and `skip`."""
+        if self._fault is not None:
+            return  # what follows a gap would stand at the wrong time
+        try:
+            file = self._open()
+            if isinstance(block, int):
+                file.truncate(file.seek(block, SEEK_CUR))
+            else:
+                file.write(block)
+            file.flush()
+        except OSError as fault:
+            self._fault = str(fault)
 
     def _open(self) -> BinaryIO:
         if self._file is None:
@@ -81,16 +126,22 @@ class Recording:
             self._file.write(self._header.bytes(0))
         return self._file
 
+    def appended(self, block: bytes | int) -> None:
+        """The loop's half of it, afterwards."""
+        if not isinstance(block, int):
+            self._behind -= len(block)
+        self.error = self.error or self._fault
+
     async def finish(self) -> Path | None:
         """Put the header right and give the file its name; None if nothing was recorded."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._finish)
+        return await self._thread.run(self._finish)
 
     def _finish(self) -> Path | None:
         if self._file is None:
             return None
-        with self._file:
-            repair(self._file)
+        self._file.close()
+        with self._part.open("r+b") as file:
+            repair(file)
         self._part.rename(self.path)
         return self.path
 

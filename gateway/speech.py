@@ -101,7 +101,8 @@ class SpeechPort:
         """Render for whoever asks meanwhile, too; a failure is everybody's: an endpoint that is down is not asked
         in turn for each of a hundred calls.
         """
-        rendering = self._rendering[key] = asyncio.get_running_loop().create_future()
+        rendering: asyncio.Future[Speech] = asyncio.get_running_loop().create_future()
+        self._rendering[key] = rendering
         try:
             rendering.set_result(await self._render(key))
         except SpeechFailed as fault:

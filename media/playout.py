@@ -98,6 +98,41 @@ class PlayoutClock:
     time passing (`poll`). Never sleeps: its owner waits until `next_deadline` and polls again.
     """
 
+    __slots__ = (
+        "_anchor_position",
+        "_anchor_time",
+        "_attached",
+        "_batch",
+        "_frame",
+        "_heard_audio",
+        "_last_mark",
+        "_lead",
+        "_mark_every",
+        "_max_queued",
+        "_offset",
+        "_overdue_at",
+        "_pending",
+        "_queue",
+        "_rate",
+        "_released",
+        "_round_trips",
+        "_run_time",
+        "_segments",
+        "_unheard",
+        "_width",
+        "acked",
+        "epoch",
+        "fill_silence",
+        "format",
+        "marks_overdue",
+        "overflow",
+        "paused",
+        "run_start",
+        "runs",
+        "sent",
+        "spoken",
+    )
+
     def __init__(
         self,
         fmt: AudioFormat,
@@ -174,7 +209,7 @@ class PlayoutClock:
             self.overflow += len(audio) // self._width
             return
         self._queue += audio
-        segment.end = segment.padded = self.written
+        segment.end = segment.padded = self.sent + len(self._queue) // self._width
 
     def skip(self, item: str) -> None:
         """Drop what has not left of an item; what was queued behind it moves up."""
@@ -311,11 +346,19 @@ class PlayoutClock:
         """Return what must leave by `now`, in order: audio (bytes) and marks (str)."""
         if now >= self._overdue_at:
             self._settle_overdue(now)
-        count = self._due(now)
-        if not count:
+        queued = len(self._queue) // self._width
+        ready = queued - queued % self._frame
+        if not ready or not self._attached or self.paused:
             return self._when_idle(now)
-        if self._playhead(now) >= self.sent:
+        room = self._lead
+        ahead = self.sent - self._playhead(now)
+        if ahead > 0:
+            room -= ahead
+            if room < self._batch:  # see Pacing, and `next_deadline`, which asks the same question
+                return ()
+        else:
             self._begin_run(now)
+        count = min(room - room % self._frame, ready)
         out: list[bytes | str] = []
         while count > 0:
             count -= self._send(count, now, out)
@@ -337,7 +380,8 @@ class PlayoutClock:
 
     def settled_until(self, time: float) -> bool:
         """Whether `next_deadline` is not before `time`, as far as can be told at no cost: nothing waits to leave."""
-        return len(self._queue) < self._frame * self._width and time <= self._time_of(self.sent) + MARK_IDLE
+        end = self._anchor_time + (self.sent - self._anchor_position) / self._rate
+        return time <= end + MARK_IDLE and len(self._queue) < self._frame * self._width
 
     def speaking(self) -> bool:
         """Whether the caller hears the agent or is about to: audio queued, or sent and not known as heard."""
@@ -375,19 +419,6 @@ class PlayoutClock:
         """Samples queued in whole frames."""
         queued = len(self._queue) // self._width
         return queued - queued % self._frame
-
-    def _due(self, now: float) -> int:
-        """Samples that must leave now: see Pacing, and `next_deadline`, which asks the same question."""
-        queued = len(self._queue) // self._width
-        ready = queued - queued % self._frame
-        if not ready or not self._attached or self.paused:
-            return 0
-        ahead = self.sent - self._playhead(now)
-        room = self._lead - ahead if ahead > 0 else self._lead
-        if room < self._batch:
-            return 0
-        room -= room % self._frame
-        return min(room, ready)
 
     def _begin_run(self, now: float) -> None:
         """The carrier has run dry: what is sent now is played as it arrives."""

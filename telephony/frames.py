@@ -7,9 +7,8 @@ stood, with digits and base64 between them, is the same JSON document with other
 base64 can hold a quote or a backslash, so nothing a peer writes into a value can move a boundary.
 """
 
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
-from operator import itemgetter
 
 import msgspec
 from pybase64 import b64decode
@@ -29,6 +28,10 @@ MAX_MESSAGE = 131_072
 _MAX_DIGITS = 18
 # A frame above this takes the slow path, which knows the limits.
 _PLAIN = 4_096
+# The values of a plain frame. Whether a payload is base64 is for its decoder to say; a quote it never holds.
+_NUMBER = rb"[0-9]+"
+_CHUNK = rb"([0-9]{1,%d})" % _MAX_DIGITS
+_PAYLOAD = rb'([^"]+)'
 
 _KEYS = frozenset("0123456789*#ABCD")
 _INBOUND_TRACKS = frozenset({None, "inbound", "inbound_track"})
@@ -162,38 +165,25 @@ class MediaLayout:
     None, and the typed parser's to judge.
     """
 
-    __slots__ = ("_first_gap", "_head", "_order", "_second_gap", "_start", "_stop", "_tail", "_third_gap")
+    __slots__ = ("_audio", "_chunk", "_match")
 
     def __init__(
         self, fixed: tuple[bytes, bytes, bytes, bytes, bytes], order: tuple[int, int, int, int]
     ) -> None:
-        self._head, self._first_gap, self._second_gap, self._third_gap, self._tail = fixed
-        self._start = len(self._head)
-        self._stop = -len(self._tail)
-        # Where sequence, chunk, timestamp and payload stand among the four values.
-        self._order: Callable[[tuple[bytes, bytes, bytes, bytes]], tuple[bytes, bytes, bytes, bytes]]
-        self._order = itemgetter(*order)
+        """`order` says where sequence, chunk, timestamp and payload stand among the four values."""
+        values = [_NUMBER] * 4
+        values[order[1]], values[order[3]] = _CHUNK, _PAYLOAD
+        head, *others = map(re.escape, fixed)
+        pattern = head + b"".join(value + after for value, after in zip(values, others, strict=True))
+        self._match = re.compile(pattern).fullmatch
+        self._chunk, self._audio = (1, 2) if order[1] < order[3] else (2, 1)
 
     def scan(self, message: bytes) -> tuple[int, bytes] | None:
         """Return (chunk, audio) of a frame in this layout."""
-        if len(message) > _PLAIN or not (message.startswith(self._head) and message.endswith(self._tail)):
-            return None
-        # A gap that is missing, or comes later than it should, leaves a quote in the value before it or
-        # nothing in those after it; either is refused below.
-        first, _, rest = message[self._start : self._stop].partition(self._first_gap)
-        second, _, rest = rest.partition(self._second_gap)
-        third, _, fourth = rest.partition(self._third_gap)
-        sequence, chunk, timestamp, audio = self._order((first, second, third, fourth))
-        if not (
-            audio
-            and chunk.isdigit()
-            and len(chunk) <= _MAX_DIGITS
-            and sequence.isdigit()
-            and timestamp.isdigit()
-        ):
+        if len(message) > _PLAIN or (frame := self._match(message)) is None:
             return None
         try:
-            return int(chunk), b64decode(audio, None, True)
+            return int(frame[self._chunk]), b64decode(frame[self._audio], None, True)
         except ValueError:
             return None
 

@@ -5,7 +5,7 @@ and reported, never an exception; only a flood of it ends the stream. A stopped 
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import assert_never
 
@@ -28,7 +28,7 @@ from telephony.events import (
     StreamEvent,
     Unrecognised,
 )
-from telephony.frames import MAX_MESSAGE, UNNUMBERED, MediaLayout, learn
+from telephony.frames import MAX_MESSAGE, UNNUMBERED, learn
 
 # No healthy carrier breaks its protocol. A frame it changed under us may come now and then, and the call goes
 # on; a peer whose every frame is broken (20 ms audio: 500 in this window) is dropped after one second.
@@ -74,6 +74,14 @@ TRANSITIONS: Mapping[tuple[StreamState, type[StreamEvent]], StreamState] = {
 }
 
 
+Scan = Callable[[bytes], tuple[int, bytes] | None]
+"""See `CarrierStream.scan`; the layout's own, since a call more per frame is felt."""
+
+
+def _scan_nothing(message: bytes) -> None:
+    """Before a layout is known, and after the end."""
+
+
 class CarrierStream:
     """The media-socket state machine of one carrier stream.
 
@@ -101,7 +109,8 @@ class CarrierStream:
         self.unrecognised: dict[str, int] = {}
         self._wire = wire
         self._outbound_follows = outbound is None
-        self._layout: MediaLayout | None = None
+        self.scan: Scan = _scan_nothing
+        """Reads (chunk, audio) of a plain inbound media frame; None: `receive` must look at it."""
         self._lessons = LESSONS
         self._unnumbered = 0
         self._malformed_at: deque[float] = deque(maxlen=FLOOD + 1)
@@ -114,11 +123,6 @@ class CarrierStream:
         return self._wire.needs_silence_until_first_audio
 
     # --- In
-
-    def scan(self, message: bytes) -> tuple[int, bytes] | None:
-        """Return (chunk, audio) of a plain inbound media frame; None: `receive` must look at it."""
-        layout = self._layout
-        return None if layout is None else layout.scan(message)
 
     def receive(self, message: bytes, now: float) -> list[StreamEvent]:
         """Return what a message says, whatever it is."""
@@ -145,7 +149,7 @@ class CarrierStream:
             case Started():
                 self._start(event)
             case Stopped():
-                self._layout = None
+                self.scan = _scan_nothing
             case CarrierFault():
                 self.faults += 1
             case Unrecognised():
@@ -164,7 +168,8 @@ class CarrierStream:
             self.outbound = started.inbound
         templates = self._wire.templates(started.stream_id)
         self._media, self._mark, self._clear = templates.media, templates.mark, templates.clear
-        self._layout = learn(self._wire.plain_media(started.stream_id), self._wire.sequence_key)
+        layout = learn(self._wire.plain_media(started.stream_id), self._wire.sequence_key)
+        self.scan = _scan_nothing if layout is None else layout.scan
 
     def _take_media(self, event: MediaReceived, message: bytes) -> MediaReceived:
         if event.chunk == UNNUMBERED:
@@ -175,7 +180,7 @@ class CarrierStream:
             layout = learn(message, self._wire.sequence_key)
             # The proof that the layout reads what the parser read; an odd frame must not replace a good layout.
             if layout is not None and layout.scan(message) == (event.chunk, event.payload):
-                self._layout = layout
+                self.scan = layout.scan
         return event
 
     def _count(self, event: Unrecognised) -> Unrecognised:
@@ -203,7 +208,7 @@ class CarrierStream:
 
     def _stop(self) -> None:
         self.state = StreamState.STOPPED
-        self._layout = None
+        self.scan = _scan_nothing
 
     # --- Out
 

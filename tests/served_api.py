@@ -46,7 +46,7 @@ class Users:
 
     def __init__(self, session: aiohttp.ClientSession, port: int, secret: str = "") -> None:
         self._session = session
-        self._secret = secret
+        self.secret = secret
         self.port = port
 
     def with_key(self, secret: str) -> "Users":
@@ -55,7 +55,7 @@ class Users:
     async def ask(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> Said:
-        given = {"Authorization": f"Bearer {self._secret}"} if self._secret else {}
+        given = {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
         url = f"http://127.0.0.1:{self.port}{path}"
         async with self._session.request(
             method, url, headers={**given, **(headers or {})}, **options

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from control.api.endpoint import Access, Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
 from control.api.gate import Gate
@@ -71,8 +71,13 @@ class PlatformEndpoints:
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
         def plain(
-            method: str, path: str, handler: Any, summary: str, answers: Mapping[int, Any], **more: Any
-        ) -> Any:  # noqa: ANN401
+            method: str,
+            path: str,
+            handler: Handler,
+            summary: str,
+            answers: Mapping[int, type[BaseModel] | str | None],
+            **more: Any,  # noqa: ANN401  # whatever `endpoint` takes
+        ) -> Endpoint[Any, Any]:
             more = {"tag": "Platform", "query": NoQuery, "body": NoBody, **more}
             return endpoint(method, path, handler, summary=summary, answers=answers, **more)
 

@@ -24,18 +24,24 @@ class CallAnswered(Data):
     answered_at: Moment | None = None
 
 
-class CallEnded(Data):
+class Outcome(Data):
+    """How the call ended, in the call object's words."""
+
+    status: str
+    disposition: str | None = None
+    ended_reason: str | None = None
+    hangup_cause: str | None = None
+
+
+class CallEnded(Outcome):
     """The call is over."""
 
     call: CallObject | None = Field(default=None, description="The whole call object.")
 
 
-class CallFailed(Data):
+class CallFailed(Outcome):
     """The call did not come to anything; `call.ended` follows."""
 
-    status: str | None = None
-    ended_reason: str | None = None
-    hangup_cause: str | None = None
     code: str | None = Field(default=None, description="What was wrong, where more is known.")
     detail: str | None = None
 
@@ -55,7 +61,10 @@ class GatherCompleted(Data):
 
     gather_id: str | None = None
     status: Literal["completed", "timeout", "cancelled", "hangup"]
-    input: str | None = Field(description="What was keyed in, without the terminator.")
+    input: str | None = Field(
+        default=None,
+        description="What was keyed in, without the terminator; of a sensitive gather in webhooks alone.",
+    )
 
 
 class MachineDetectedData(Data):
@@ -79,15 +88,22 @@ class BargeInData(Data):
         default=None, description="Of all that was sent on the call: how much was heard."
     )
     heard_ms: int | None = Field(default=None, description="Of the utterance that was cut off.")
-    discarded_ms: int | None = None
+    discarded_ms: int | None = Field(default=None, description="What was sent and not heard.")
+    items: int | None = Field(default=None, description="How many utterances were cut off or dropped.")
 
 
-class ToolData(Data):
+class ToolInvoked(Data):
     """The model called a tool."""
 
-    tool_call_id: str | None = None
-    name: str | None = None
-    status: str | None = None
+    tool_call_id: str
+    name: str
+
+
+class ToolFinished(Data):
+    """The tool has answered, or was given up."""
+
+    tool_call_id: str
+    status: str
 
 
 class TransferData(Data):
@@ -114,9 +130,9 @@ _MODELS: Mapping[str, type[Data]] = {
     "ai.speech.started": Plain,
     "ai.speech.ended": Plain,
     "barge_in": BargeInData,
-    "tool.invoked": ToolData,
-    "tool.completed": ToolData,
-    "tool.timeout": ToolData,
+    "tool.invoked": ToolInvoked,
+    "tool.completed": ToolFinished,
+    "tool.timeout": ToolFinished,
     "transfer.initiated": TransferData,
     "transfer.completed": TransferData,
     "transfer.failed": TransferData,

@@ -38,7 +38,7 @@ from control.effects import (
     RunTool,
     StartMedia,
 )
-from control.inputs import Asked, CallInput, ToolFinished, ToolStatus
+from control.inputs import Asked, CallInput
 from control.media_orders import EndMedia, MediaEnded, Report, StreamDown, StreamUp
 from control.ownership import Ownership
 from control.records import MediaSummary
@@ -310,13 +310,7 @@ class LiveCall:
     async def _tool(self, wanted: RunTool) -> None:
         if self.agent is None:
             return
-        result = await self._tools.run(self.agent, self.record, wanted.name, wanted.arguments)
-        status = ToolStatus.COMPLETED
-        if result.timed_out:
-            status = ToolStatus.TIMEOUT
-        elif result.failed:
-            status = ToolStatus.FAILED
-        self.tell(ToolFinished(wanted.tool_call_id, result.output, status))
+        self.tell(await self._tools.run(wanted, self.agent, self.record))
 
     # The media
 
@@ -391,7 +385,7 @@ class LiveCall:
         return Hangup(command_id=self._world.new_id("cmd"), carrier_call_id=call_id)
 
 
-_OURS = ("call.answered", "call.started", "call.ended", "agent.lost", "recording_ready")
+_OURS = ("call.answered", "call.started", "call.ended", "agent.lost", "recording_ready", "tool.invoked")
 """Of the media's entries, those whose news the call's machine gives."""
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, literal, select, update
 
-from control.stores.columns import Values
+from control.stores.columns import Instant, Values
 from control.stores.database import Database
 from control.stores.tables import api_keys
 
@@ -121,7 +121,7 @@ class Keys:
             result = await connection.execute(
                 update(api_keys)
                 .where(_is(tenant_id, key_id))
-                .values(revoked_at=func.coalesce(api_keys.c.revoked_at, now))
+                .values(revoked_at=func.coalesce(api_keys.c.revoked_at, literal(now, Instant())))
             )
             return result.rowcount == 1
 

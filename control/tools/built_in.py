@@ -12,6 +12,7 @@ from control.agents import AgentConfig
 from control.json_schema import SchemaFault, faults
 from control.requests import After, EndCall, Gather, SendDigits, TransferCall
 from control.tool_definition import BUILT_IN
+from control.tools.request import ArgumentsRefused
 from media.realtime.configuration import ToolSpec
 
 BuiltInRequest = EndCall | TransferCall | SendDigits | Gather
@@ -25,14 +26,6 @@ _DESCRIPTIONS: Mapping[str, str] = {
     "send_dtmf": "Press keys on the telephone, for instance to get through a menu at the other end.",
     "gather_digits": "Ask the caller to enter a number with the telephone's keys: exact, where speech is not.",
 }
-
-
-class ArgumentsRefused(ValueError):
-    """The model called a tool with arguments that do not fit it; the model is told so."""
-
-    def __init__(self, found: list[SchemaFault]) -> None:
-        super().__init__("; ".join(f"{fault.pointer}: {fault.detail}" for fault in found))
-        self.faults = found
 
 
 def is_enabled(name: str, config: AgentConfig) -> bool:

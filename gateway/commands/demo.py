@@ -14,14 +14,17 @@ from gateway.agent.script import load_script
 from gateway.agent.server import AgentServer
 from gateway.app import Gateway, running
 from gateway.audio_file import AudioUnreadable, read_speech
+from gateway.callback_demo import call_back
 from gateway.caller_script import load_caller, simple_caller
-from gateway.commands.examples import AGENT_SCRIPT, CALLER_SCRIPT
+from gateway.commands.examples import AGENT_SCRIPT, CALLBACK_PEOPLE, CALLBACK_SCRIPT, CALLER_SCRIPT
 from gateway.commands.settings import quiet_collector
 from gateway.commands.terminal import MISUSED, fail, out, run
+from gateway.far_ends import load_far_ends
 from gateway.links import connect
 from gateway.settings import Settings
 from gateway.telemetry import configure_logging
 from telephony.caller import Caller, Step
+from telephony.capabilities import CAPABILITIES
 from telephony.impairments import Impairments
 from telephony.outcome import CallOutcome, EndedBy
 from telephony.simulation import SimulatedCall
@@ -30,6 +33,8 @@ from telephony.simulation import SimulatedCall
 _REFRESH = 0.1
 # A network as one meets it: 40 ms each way between carrier and gateway.
 _ONE_WAY = 0.040
+
+CONTROLLABLE = frozenset(name for name, row in CAPABILITIES.items() if row.controllable)
 
 _COLOURS = {
     "barge_in": "red",
@@ -50,7 +55,8 @@ def demo(
         "data/demo"
     ),
 ) -> None:
-    """Place one call here, with no account: a caller asks, barges in, presses digits and hangs up."""
+    """Two calls here, with no account: a caller asks, barges in, presses digits and hangs up; then the gateway calls
+    back, gathers a number, is refused one transfer and completes another."""
     configure_logging("error", "console")
     quiet_collector()
     steps = _steps(caller)
@@ -72,6 +78,28 @@ def demo(
     _tell(record, outcome, data_dir)
     if outcome.ended_by is not EndedBy.CALLER:
         fail(f"the call did not end as it should: {outcome.ended_by.value} {outcome.refusal}")
+    if carrier in CONTROLLABLE:
+        _callback(carrier, data_dir / "callback")
+
+
+def _callback(carrier: str, folder: Path) -> None:
+    """The second call: what call control does, as a backend sees it."""
+    out.print("\n[bold]And back again[/]: a backend dials, gathers and transfers over the REST API\n")
+    people = load_far_ends(CALLBACK_PEOPLE)
+    callback, call = run(call_back(carrier, folder, CALLBACK_SCRIPT, people, _print_told))
+    _tell_transcript(call)
+    out.print(f"\naccount number keyed in   {callback.account}", markup=False)
+    out.print(f"transfer that failed      {', '.join(callback.failures)}", markup=False)
+    out.print(f"transferred to            {call['transferred_to']} for {call['transfer_duration_seconds']} s")
+    out.print(f"the call                  {call['status']}, {call['disposition']}, {call['ended_reason']}")
+    out.print(f"recording                 {folder / 'recordings' / call['call_id']}.wav", markup=False)
+    if (callback.account, callback.failures, callback.transferred) != ("4711", ["busy"], True):
+        fail("the second call did not go as it should")
+
+
+def _print_told(event: dict[str, Any]) -> None:
+    fields = {name: value for name, value in event["data"].items() if name not in ("call", "command_id")}
+    _print_event(TimelineEvent(event["at"], event["event"], fields))
 
 
 def _steps(recordings: list[Path] | None) -> list[Step]:
@@ -136,10 +164,7 @@ def _print_event(event: TimelineEvent) -> None:
 
 
 def _tell(record: dict[str, Any], outcome: CallOutcome, folder: Path) -> None:
-    out.print("\n[bold]Transcript[/]")
-    for line in record.get("transcript", []):
-        cut = f"  [red](cut: {line['heard_ms']} ms heard)[/]" if line["interrupted"] else ""
-        out.print(f"  {line['role']:9}  {line['content']}{cut}")
+    _tell_transcript(record)
     out.print("\n[bold]Latency per turn[/], milliseconds from the end of the caller's speech")
     out.print(_latency_table(record))
     _tell_barge_in(record, outcome)
@@ -147,6 +172,13 @@ def _tell(record: dict[str, Any], outcome: CallOutcome, folder: Path) -> None:
     out.print(f"record     {folder / 'calls' / str(record.get('call_id'))}.json")
     trace = folder / "traces" / f"{record.get('call_id')}.jsonl"
     out.print(f"trace      {trace}  (run it again: offhook replay {trace})")
+
+
+def _tell_transcript(record: dict[str, Any]) -> None:
+    out.print("\n[bold]Transcript[/]")
+    for line in record.get("transcript", []):
+        cut = f"  [red](cut: {line['heard_ms']} ms heard)[/]" if line["interrupted"] else ""
+        out.print(f"  {line['role']:9}  {line['content']}{cut}")
 
 
 def _latency_table(record: dict[str, Any]) -> Table:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from control.stores.errors import StoreError
 from gateway.agent.script import load_script
 from gateway.agent.server import AgentServer
 from gateway.app import serve as serve_gateway
@@ -23,6 +24,10 @@ def serve(
     quiet_collector()
     try:
         run(_with_demo_agent(settings) if demo_agent else serve_gateway(settings))
+    except StoreError as error:
+        fail(f"the database cannot be used: {error}")
+    except ValueError as error:  # of the settings or of a file in the data folder: `offhook check` says more
+        fail(str(error))
     except OSError as error:
         fail(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}")
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
-import pybase64
 
 from media.audio import AudioFormat
 from media.realtime.configuration import HistoryItem, SessionConfig
@@ -151,10 +150,6 @@ def read_session(session: Fields, dialect: Dialect) -> Confirmed:
 
 
 # -- writing events
-
-
-def append(audio: bytes) -> bytes:
-    return APPEND + pybase64.b64encode(audio) + END
 
 
 def session_update(

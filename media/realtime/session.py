@@ -268,7 +268,7 @@ class RealtimeSession:
 
     def append(self, audio: bytes) -> bytes:
         """Return the message that hands caller audio (in `input_format`) to the session."""
-        return openai.append(audio)
+        return openai.APPEND + pybase64.b64encode(audio) + openai.END
 
     def request_response(self, now: float, *, instructions: str | None = None) -> None:
         """Ask for a response, now or when the server is free; the latest request wins."""

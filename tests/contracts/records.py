@@ -37,8 +37,11 @@ def ended_call(**changes: Any) -> CallRecord:
     )
     record = replace(record, **changes)
     answered = record.started_at + timedelta(seconds=4)
-    times = {"answered_at": answered, "ended_at": answered + timedelta(seconds=60)}
-    return replace(record, **{name: when for name, when in times.items() if name not in changes})
+    if "answered_at" not in changes:
+        record = replace(record, answered_at=answered)
+    if "ended_at" not in changes:
+        record = replace(record, ended_at=answered + timedelta(seconds=60))
+    return record
 
 
 def event(record: CallRecord, sequence: int | None = 1, **changes: Any) -> EventRecord:

@@ -226,8 +226,7 @@ class Scene:
         assert len(answers) <= 1, "answered twice"
         return answers[0] if answers else None
 
-    @property
-    def closed(self) -> bool:
+    def is_closed(self) -> bool:
         return any(isinstance(effect, Close) for effect in self.log)
 
     @property

@@ -200,7 +200,7 @@ def test_an_answer_of_which_nothing_comes_does_not_strand_the_call() -> None:
     scene.done(scene.command(Answer))
     scene.wait(120)
     assert scene.outcome[0] == "failed"
-    assert scene.closed
+    assert scene.is_closed()
 
 
 # A call is dialled
@@ -297,7 +297,7 @@ def test_a_call_that_is_not_taken_ends_as_the_carrier_says(
     scene.media_ended()
     assert scene.outcome == outcome
     assert scene.events() == ["call.ringing", "call.failed", "call.ended"]
-    assert scene.closed
+    assert scene.is_closed()
 
 
 def test_a_call_that_rings_beyond_the_carriers_own_limit_is_hung_up() -> None:
@@ -389,7 +389,7 @@ def test_a_caller_who_hangs_up_ends_the_call(carrier: str, direction: Direction)
     assert scene.outcome == ("completed", "answered", "caller-hangup")
     assert scene.events() == ["call.ended"]
     assert scene.call.record.duration_seconds == 60
-    assert scene.closed
+    assert scene.is_closed()
 
 
 def test_the_last_event_does_not_wait_for_files_for_ever() -> None:
@@ -397,7 +397,7 @@ def test_the_last_event_does_not_wait_for_files_for_ever() -> None:
     scene.hung_up()
     scene.wait(10)
     assert scene.events() == ["call.ended"]
-    assert scene.closed
+    assert scene.is_closed()
     scene.media_ended()
     assert scene.events() == ["call.ended"]
 
@@ -501,10 +501,10 @@ def test_a_hang_up_of_which_no_webhook_comes_ends_the_call_all_the_same(carrier:
     scene.done(scene.command(Hangup))
     scene.media_ended()
     scene.wait(4.9)
-    assert not scene.closed
+    assert not scene.is_closed()
     scene.wait(0.2)
     assert scene.outcome == ("completed", "answered", "api")
-    assert scene.closed
+    assert scene.is_closed()
     scene.hung_up(HangupCause.USER_BUSY)
     assert scene.call.record.hangup_cause is HangupCause.USER_BUSY
     assert scene.outcome == ("completed", "answered", "api")
@@ -531,7 +531,7 @@ def test_a_hang_up_that_is_never_answered_does_not_strand_the_call() -> None:
     scene = Scene().talk()
     scene.ask(EndCall(after=After.NOW))
     scene.wait(60)
-    assert scene.closed
+    assert scene.is_closed()
 
 
 @both

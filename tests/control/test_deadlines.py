@@ -33,8 +33,8 @@ def test_waits_end_in_the_order_of_their_deadlines(waits: dict[Due, float]) -> N
     for due, at in waits.items():
         deadlines.set(due, at)
     ended = []
-    while (at := deadlines.next()) is not None:
-        due = deadlines.take_expired(at)
-        assert due is not None
-        ended.append((waits[due], due))
-    assert [at for at, _ in ended] == sorted(waits.values())
+    while (first := deadlines.next()) is not None:
+        over = deadlines.take_expired(first)
+        assert over is not None
+        ended.append(waits[over])
+    assert ended == sorted(waits.values())

@@ -2,6 +2,7 @@
 
 from itertools import product
 from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,15 +13,15 @@ from control.requests import Gather
 from telephony.calls import GatherStatus
 
 
-def gathering(*, by_carrier: bool = False, **asked: object) -> Gathering:
+def gathering(*, by_carrier: bool = False, **asked: Any) -> Gathering:
     return Gathering(
-        Gather(gather_id="g", prompt="Your number?", **asked),  # type: ignore[arg-type]  # a test's own choices
+        Gather(gather_id="g", prompt="Your number?", **asked),
         by_carrier=by_carrier,
         now=0.0,
     )
 
 
-def typed(keys: str, **asked: object) -> Gathering:
+def typed(keys: str, **asked: Any) -> Gathering:
     gather = gathering(**asked)
     gather.prompt_heard(3.0)
     for number, key in enumerate(keys):

@@ -7,7 +7,8 @@ from control.agents import AgentConfig
 from control.json_schema import check_schema
 from control.requests import EndCall, Gather, SendDigits, TransferCall
 from control.tool_definition import BUILT_IN
-from control.tools.built_in import ArgumentsRefused, is_enabled, parameters, request_of, specs
+from control.tools.built_in import is_enabled, parameters, request_of, specs
+from control.tools.request import ArgumentsRefused
 
 EVERYTHING = AgentConfig.model_validate(
     {

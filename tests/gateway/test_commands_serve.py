@@ -35,6 +35,16 @@ def test_an_address_in_use_is_told_in_one_line(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.sockets
+def test_a_database_that_cannot_be_used_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["serve"], env={"OFFHOOK_MIGRATE": "false", "OFFHOOK_PORT": "0"})
+    assert result.exit_code == 1
+    assert "the database cannot be used" in result.output
+
+
+@pytest.mark.sockets
 def test_it_is_ready_then_drains_and_stops(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> int:
         process = await asyncio.create_subprocess_exec(

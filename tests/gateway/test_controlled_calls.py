@@ -1,401 +1,408 @@
-"""Whole calls under control, through HTTP and websockets alone, on both carriers."""
+"""Whole controlled calls: who hears whom while a call is held, prompted, gathered, broken and put together again."""
 
 import asyncio
+import json
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from control.call_record import CallRecord
-from telephony.caller import AwaitAgent, Edge, HangUp, Press, Wait
-from telephony.simulated_exchange import Refuse
-from telephony.simulated_switch import FarEnd, Kind, Reaction
+from control.media_orders import (
+    AgentUp,
+    AwaitPlayout,
+    CollectDigits,
+    DigitReported,
+    EndMedia,
+    ExpectBreak,
+    HoldAgent,
+    MediaEnded,
+    PlayedOut,
+    PromptPlayed,
+    Release,
+    ReleaseAgent,
+    Report,
+    SpeakText,
+    StopCollecting,
+    StreamDown,
+    StreamUp,
+    ToolAsked,
+    ToolResult,
+    Unheard,
+)
+from control.policy import DigitPolicy
+from gateway.agent.script import parse_script
+from media import g711
+from media.audio import PCMA_8K, PCMU_8K, AudioFormat
+from media.dtmf import tone
+from telephony.caller import AwaitAgent, BargeIn, Edge, HangUp, Press, Speak, Step, Wait
+from telephony.causes import EndedReason
 from tests.conftest import RunAsync
-from tests.whole_house import OTHER, OURS, THEIRS, House, whole_house
+from tests.controlled_call import PROMPT_HZ, ControlledCall, heard
+from tests.tones import level, samples, stretches
 
-pytestmark = pytest.mark.sockets
+SPEECH = tone("5", 0.8)
+GREETING_HZ, STORY_HZ, ANSWER_HZ = 700, 900, 1_100
+AGENT = parse_script(
+    "greeting: {say: Hello., audio: {tone: {frequencies: [700], ms: 700}}}\n"
+    "turns:\n"
+    "  - {say: A story., audio: {tone: {frequencies: [900], ms: 4000}}, pace: 10}\n"
+    "  - {say: Fine., audio: {tone: {frequencies: [1100], ms: 400}}}\n"
+)
+HELD_HZ = 425
 
-both = pytest.mark.parametrize("carrier", ["telnyx", "twilio"])
-
-HEARD = AwaitAgent(Edge.END, quiet=0.2)
-PATIENT = FarEnd(script=(HEARD, Wait(30)))
+each_carrier = pytest.mark.parametrize("carrier", ["twilio", "telnyx"])
 
 
-def came_to(record: CallRecord) -> tuple[str, str | None, str | None]:
-    return (
-        record.status.value,
-        record.disposition and record.disposition.value,
-        record.ended_reason and record.ended_reason.value,
+@each_carrier
+def test_on_hold_the_caller_hears_the_tone_and_the_agent_hears_nobody(
+    virtual: RunAsync, tmp_path: Path, carrier: str
+) -> None:
+    async def machine(call: ControlledCall) -> None:
+        await asyncio.sleep(4.0)
+        call.order(HoldAgent("hold", tone=True))
+        await asyncio.sleep(6.0)
+        call.order(ReleaseAgent("hold", tell="The caller was on hold.", respond=True))
+
+    steps: list[Step] = [AwaitAgent(Edge.END), Speak(SPEECH), Wait(5.0), Speak(SPEECH), Wait(8.0), HangUp()]
+
+    async def scenario() -> None:
+        call = ControlledCall(tmp_path, AGENT, carrier=carrier)
+        outcome = await call.run(steps, machine)
+        (story,) = heard(outcome, STORY_HZ)
+        assert story[1] == pytest.approx(4.0, abs=0.1)
+        beeps = heard(outcome, HELD_HZ)
+        assert len(beeps) == 4
+        assert story[1] <= beeps[0][0]
+        assert beeps[-1][1] < 10.1
+        (answer,) = heard(outcome, ANSWER_HZ)
+        assert answer[0] > 10.0
+        # What was heard of the story is what the model was told.
+        (cut,) = call.house.to_agent("conversation.item.truncate")
+        assert cut["audio_end_ms"] / 1000 == pytest.approx(story[1] - story[0], abs=0.06)
+        _, agent = call.tracks()
+        assert len(stretches(agent, HELD_HZ)) == 4
+        assert call.replayed().same
+
+    virtual(scenario())
+
+
+@each_carrier
+def test_digits_gathered_on_the_stream(virtual: RunAsync, tmp_path: Path, carrier: str) -> None:
+    async def machine(call: ControlledCall) -> None:
+        await asyncio.sleep(2.0)
+        call.order(HoldAgent("gather"), CollectDigits(), SpeakText("g", "Your account number."))
+        pressed = ""
+        while not pressed.endswith("#"):
+            report = await call.until(DigitReported)
+            assert isinstance(report, DigitReported)
+            pressed += report.digit
+        call.order(
+            StopCollecting(), ReleaseAgent("gather", tell=f"The caller entered {pressed}.", respond=True)
+        )
+
+    steps: list[Step] = [AwaitAgent(Edge.END), Wait(3.5), Press("417#"), Wait(8.0), HangUp()]
+
+    async def scenario() -> None:
+        call = ControlledCall(tmp_path, AGENT, carrier=carrier)
+        outcome = await call.run(steps, machine)
+        (prompt,) = heard(outcome, PROMPT_HZ)
+        assert prompt[1] - prompt[0] == pytest.approx(2.0, abs=0.05)
+        assert call.told(PromptPlayed) == [PromptPlayed("g", ok=True)]
+        assert [report.digit for report in call.reports if isinstance(report, DigitReported)] == list("417#")
+        told = [
+            each["item"]["content"][0]["text"] for each in call.house.to_agent("conversation.item.create")
+        ]
+        assert told == ["Your account number.", "The caller entered 417#."]
+        assert heard(outcome, STORY_HZ)  # asked to speak, the agent does
+        assert call.replayed().same
+
+    virtual(scenario())
+
+
+@pytest.mark.parametrize("unheard", list(Unheard), ids=lambda unheard: unheard.name)
+def test_what_becomes_of_unheard_audio_when_the_stream_breaks(
+    virtual: RunAsync, tmp_path: Path, unheard: Unheard
+) -> None:
+    async def machine(call: ControlledCall) -> None:
+        await asyncio.sleep(4.0)
+        call.order(ExpectBreak(unheard))
+        call.break_stream()
+        await call.until(StreamDown)
+        await asyncio.sleep(5.0)
+        call.new_stream()
+        await call.until(StreamUp)
+
+    steps: list[Step] = [AwaitAgent(Edge.END), Speak(SPEECH), Wait(14.0), HangUp()]
+
+    async def scenario() -> None:
+        call = ControlledCall(tmp_path, AGENT)
+        outcome = await call.run(steps, machine)
+        told = call.told(StreamUp, StreamDown)
+        assert told[1:3] == [StreamDown(1, stopped=True), told[2]]
+        assert isinstance(told[2], StreamUp)
+        story = heard(outcome, STORY_HZ)
+        cuts = call.house.to_agent("conversation.item.truncate")
+        if unheard is Unheard.CUT:
+            assert len(story) == 1
+            assert cuts[0]["audio_end_ms"] / 1000 == pytest.approx(story[0][1] - story[0][0], abs=0.06)
+        else:
+            assert len(story) == 2
+            assert story[1][0] > 9.0
+            # A little is heard twice rather than missed: the news of a break is one way old.
+            assert sum(end - begin for begin, end in story) == pytest.approx(4.0, abs=0.15)
+            assert cuts == []
+        assert call.runner.summary is not None
+        assert not call.runner.summary.ws_unavailable
+        assert call.replayed().same
+
+    virtual(scenario())
+
+
+def test_last_words_are_heard_to_the_end_whatever_the_caller_says(virtual: RunAsync, tmp_path: Path) -> None:
+    async def machine(call: ControlledCall) -> None:
+        await asyncio.sleep(4.0)
+        call.order(AwaitPlayout("bye"))
+        await call.until(PlayedOut)
+        call.order(EndMedia(EndedReason.API))
+
+    steps: list[Step] = [AwaitAgent(Edge.END), Speak(SPEECH), BargeIn(1.5, SPEECH), Wait(8.0), HangUp()]
+
+    async def scenario() -> None:
+        call = ControlledCall(tmp_path, AGENT)
+        outcome = await call.run(steps, machine)
+        (story,) = heard(outcome, STORY_HZ)
+        assert story[1] - story[0] == pytest.approx(4.0, abs=0.05)
+        assert outcome.clears == ()
+        assert call.reports[-1] == MediaEnded()
+        assert call.runner.bridge.ended_reason == "api"
+        assert call.replayed().same
+
+    virtual(scenario())
+
+
+@pytest.mark.parametrize("caller", [PCMU_8K, PCMA_8K], ids=str)
+@pytest.mark.parametrize("in_band", [False, True], ids=["reported", "as tones"])
+def test_a_secret_is_nowhere_but_in_its_reports(
+    virtual: RunAsync, tmp_path: Path, in_band: bool, caller: AudioFormat
+) -> None:
+    """Not in the recording, the trace, the timeline or what the model heard; and the trace still replays."""
+    secret, key_hz = "9999", (852, 1_477)
+
+    async def machine(call: ControlledCall) -> None:
+        await asyncio.sleep(3.0)
+        call.order(HoldAgent("gather"), CollectDigits(secret=True))
+        for _ in secret:
+            await call.until(DigitReported)
+        call.order(StopCollecting(), ReleaseAgent("gather", tell="They did.", respond=True))
+
+    steps: list[Step] = [
+        AwaitAgent(Edge.END),
+        Wait(2.5),
+        Press(secret, in_band=True),
+        Wait(4.0),
+        Speak(tone("1", 0.8)),
+        Wait(4.0),
+        HangUp(),
+    ]
+
+    async def scenario() -> None:
+        call = ControlledCall(
+            tmp_path, AGENT, carrier="telnyx", digits=DigitPolicy(in_band=in_band), record=True
+        )
+        await call.run(steps, machine, caller=caller)
+        reported = "".join(report.digit for report in call.reports if isinstance(report, DigitReported))
+        assert reported.startswith(secret)
+        caller_track, _ = call.tracks()
+        heard_by_model = model_heard(call)
+        for track in (caller_track, heard_by_model, traced_caller(call, caller)):
+            for hz in key_hz:
+                assert stretches(track, hz, loud=2_000) == []
+            assert stretches(track, 1_209, loud=2_000)  # while what they said afterwards is in it
+        text = call.trace.read_text()
+        assert '\\"digit\\":\\"9\\"' not in text.replace(" ", "")
+        assert secret not in json.dumps(call.house.agent_messages, default=repr)
+        assert [each for each in call.followed if "9" in map(str, each.fields.values())] == []
+        assert call.replayed().same
+
+    virtual(scenario())
+
+
+def model_heard(call: ControlledCall) -> Any:
+    """What went up to the model, as its trace has it."""
+    return samples(
+        b"".join(
+            g711.decode(b64decode(message["audio"]), PCMU_8K.encoding)
+            for line in traced(call)
+            if line.get("leg") == "agent" and "out" in line
+            for message in [json.loads(line["out"])]
+            if message["type"] == "input_audio_buffer.append"
+        )
     )
 
 
-async def calls_events(house: House, call_id: str) -> list[str]:
-    return [name for name in await house.published(call_id) if name.startswith("call.")]
+def traced_caller(call: ControlledCall, fmt: AudioFormat) -> Any:
+    audio = [
+        b64decode(message["media"]["payload"])
+        for line in traced(call)
+        if line.get("leg") == "carrier" and "in" in line
+        for message in [json.loads(line["in"])]
+        if message["event"] == "media"
+    ]
+    return samples(g711.decode(b"".join(audio), fmt.encoding))
 
 
-async def dialled(house: House, **options: Any) -> str:
-    """A call that was dialled and talks."""
-    said = await house.dial(**options)
-    assert said.status == 201, said
-    call_id = str(said.json["call_id"])
-    await house.happened(call_id, "call.started")
-    return call_id
+def traced(call: ControlledCall) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in call.trace.read_text().splitlines()]
 
 
-# Calls that come in
-
-
-@both
-def test_a_call_comes_in_is_greeted_and_ends_with_its_caller(
-    real: RunAsync, tmp_path: Path, carrier: str
+@each_carrier
+def test_a_prompt_is_heard_by_the_caller_and_recorded_and_the_model_does_not_hear_it(
+    virtual: RunAsync, tmp_path: Path, carrier: str
 ) -> None:
+    async def machine(call: ControlledCall) -> None:
+        await asyncio.sleep(3.0)
+        call.order(SpeakText("p", "This call is taped."))
+        await call.until(PromptPlayed)
+
     async def scenario() -> None:
-        async with whole_house(carrier, tmp_path) as house:
-            house.ring(HEARD, HangUp())
-            call_id = await house.the_call()
-            record = await house.ended(call_id)
-            assert came_to(record) == ("completed", "answered", "caller-hangup")
-            assert record.duration_seconds > 0
-            assert await calls_events(house, call_id) == [
-                "call.ringing",
-                "call.answered",
-                "call.started",
-                "call.ended",
-            ]
-            assert [entry["content"] for entry in record.transcript] == ["Hello."]
+        call = ControlledCall(tmp_path, AGENT, carrier=carrier)
+        outcome = await call.run([Wait(8.0), HangUp()], machine)
+        (prompt,) = heard(outcome, PROMPT_HZ)
+        assert prompt[1] - prompt[0] == pytest.approx(1.9, abs=0.05)
+        _, agent = call.tracks()
+        (recorded,) = stretches(agent, PROMPT_HZ)
+        assert recorded == pytest.approx(prompt, abs=0.045)
+        assert level(model_heard(call), PROMPT_HZ) < 5
+        assert call.runner.summary is not None
+        said = [(each["role"], each["content"]) for each in call.runner.summary.transcript]
+        assert said == [("assistant", "Hello."), ("assistant", "This call is taped.")]
+        assert [each["text"] for each in call.events("transcript.updated")] == [
+            "Hello.",
+            "This call is taped.",
+        ]
+        assert call.replayed().same
 
-    real(scenario())
+    virtual(scenario())
 
 
-@both
-def test_a_call_to_a_number_that_nobody_has_is_turned_away(
-    real: RunAsync, tmp_path: Path, carrier: str
+def test_a_text_without_a_voice_is_told_and_costs_nothing_else(virtual: RunAsync, tmp_path: Path) -> None:
+    async def machine(call: ControlledCall) -> None:
+        call.order(SpeakText("p", "unspeakable"), SpeakText("q", "All right."))
+        assert await call.until(PromptPlayed) == PromptPlayed("p", ok=False, detail="it is unspeakable")
+        assert await call.until(PromptPlayed) == PromptPlayed("q", ok=True)
+
+    async def scenario() -> None:
+        call = ControlledCall(tmp_path, AGENT)
+        outcome = await call.run([Wait(6.0), HangUp()], machine)
+        assert len(heard(outcome, PROMPT_HZ)) == 1
+        assert call.replayed().same
+
+    virtual(scenario())
+
+
+def test_an_agent_is_there_before_the_stream_and_greets_with_it(virtual: RunAsync, tmp_path: Path) -> None:
+    async def machine(call: ControlledCall) -> None:
+        assert call.reports == [AgentUp(joined=False)]
+
+    async def scenario() -> None:
+        call = ControlledCall(tmp_path, AGENT)
+        outcome = await call.run([AwaitAgent(Edge.END), HangUp()], machine, prewarm=5.0)
+        assert AgentUp(joined=True) in call.reports
+        assert heard(outcome, GREETING_HZ)[0][0] < 0.7
+        assert call.replayed().same
+
+    virtual(scenario())
+
+
+def test_a_released_call_keeps_nothing_open(virtual: RunAsync, tmp_path: Path) -> None:
+    async def machine(call: ControlledCall) -> None:
+        await asyncio.sleep(3.0)
+        call.order(Release())
+        await call.until(MediaEnded)
+        assert call.house.agent.live == 0
+        assert call.runner.summary is not None
+        assert call.runner.summary.recording is not None
+        call.order(HoldAgent("late"))
+
+    async def scenario() -> None:
+        call = ControlledCall(tmp_path, AGENT)
+        await call.run([Wait(6.0), HangUp()], machine)
+        assert call.told(MediaEnded) == [MediaEnded()]
+        assert not (tmp_path / "calls").exists()  # the store keeps a controlled call
+        assert call.replayed().same
+
+    virtual(scenario())
+
+
+def test_orders_may_be_given_from_within_a_report(virtual: RunAsync, tmp_path: Path) -> None:
+    """As a call's machine does: reports stay in order, and each order's outputs belong to it."""
+    agent = parse_script(
+        "greeting: {say: Hello., audio: {tone: {frequencies: [700], ms: 700}}}\n"
+        "turns:\n"
+        "  - call: {name: lookup, arguments: {id: 7}}\n"
+        "    then: {say: Found., audio: {tone: {frequencies: [1100], ms: 400}}}\n"
+    )
+
+    def answers(report: Report) -> Any:
+        match report:
+            case ToolAsked(tool_call_id, name, arguments):
+                assert (name, json.loads(arguments)) == ("lookup", {"id": 7})
+                return [ToolResult(tool_call_id, "found"), SpeakText("p", "Anything else?")]
+            case PromptPlayed():
+                return [EndMedia(EndedReason.AGENT_HANGUP)]
+            case _:
+                return []
+
+    async def machine(call: ControlledCall) -> None:
+        call.answers = answers
+        await call.until(MediaEnded)
+
+    async def scenario() -> None:
+        call = ControlledCall(tmp_path, agent)
+        outcome = await call.run([AwaitAgent(Edge.END), Speak(SPEECH), Wait(5.0), HangUp()], machine)
+        ((_, answered),) = heard(outcome, ANSWER_HZ)
+        ((prompted, _),) = heard(outcome, PROMPT_HZ)
+        assert answered <= prompted
+        assert call.runner.summary is not None
+        assert call.runner.summary.tools_called == ("lookup",)
+        assert call.runner.bridge.ended_reason == "agent-hangup"
+        assert call.replayed().same
+
+    virtual(scenario())
+
+
+def test_a_fault_of_whoever_takes_the_reports_ends_the_call_and_is_told(
+    virtual: RunAsync, tmp_path: Path
 ) -> None:
+    def fail(report: Report) -> Any:
+        if isinstance(report, StreamUp):
+            raise RuntimeError("a fault of the machine's")
+        return []
+
+    async def machine(call: ControlledCall) -> None:
+        call.answers = fail
+        await call.until(MediaEnded)
+
     async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, inbound_default="reject") as house:
-            leg = house.ring()
-            record = await house.ended(await house.the_call())
-            assert came_to(record) == ("rejected", "rejected", "api")
-            assert leg.leg.answered_at is None
-            assert len(house.gateway.calls) == 0
+        call = ControlledCall(tmp_path, AGENT)
+        with pytest.raises(RuntimeError, match="of the machine's"):
+            await call.run([Wait(2.0), HangUp()], machine)
+        assert call.runner.bridge.ended_reason == "error"
+        assert call.house.agent.live == 0
 
-    real(scenario())
+    virtual(scenario())
 
 
-@both
-def test_a_caller_who_gives_up_while_it_rings_was_never_answered(
-    real: RunAsync, tmp_path: Path, carrier: str
-) -> None:
+def test_the_followers_of_a_timeline_are_told_all_of_it(virtual: RunAsync, tmp_path: Path) -> None:
+    async def machine(call: ControlledCall) -> None:
+        await asyncio.sleep(1.0)
+
     async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, agents=False, answer_wait_s=5) as house:
-            house.ring(patience=0.2)
-            record = await house.ended(await house.the_call())
-            assert record.answered_at is None
-            assert came_to(record) in (
-                ("canceled", "no-answer", "caller-hangup"),
-                ("rejected", "rejected", "error"),
-                ("failed", "failed", "error"),
-            )
+        call = ControlledCall(tmp_path, AGENT)
+        await call.run([AwaitAgent(Edge.END), Speak(SPEECH), Wait(6.0), HangUp()], machine)
+        assert call.followed == call.runner.bridge.timeline.events
+        assert np.all(np.diff([event.at for event in call.followed]) >= 0)
 
-    real(scenario())
-
-
-@both
-def test_a_full_house_turns_calls_away_as_busy(real: RunAsync, tmp_path: Path, carrier: str) -> None:
-    async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, max_calls=1) as house:
-            house.ring(HEARD, Wait(30))
-            first = await house.the_call()
-            await house.happened(first, "call.started")
-            second = house.ring()
-            record = await house.ended(await house.the_call(2))
-            assert came_to(record) == ("rejected", "rejected", "api")
-            assert second.leg.answered_at is None
-            refused = await house.dial()
-            assert (refused.status, refused.code) == (429, "concurrent_call_limit")
-
-    real(scenario())
-
-
-# Calls that are made
-
-
-@both
-def test_a_call_is_made_and_ended_by_request(real: RunAsync, tmp_path: Path, carrier: str) -> None:
-    async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, far_end=PATIENT) as house:
-            call_id = await dialled(house)
-            await house.happened(call_id, "ai.speech.ended")
-            assert (await house.ask(call_id, "end")).json == {"success": True}
-            record = await house.ended(call_id)
-            assert came_to(record) == ("completed", "answered", "api")
-            assert house.legs_to(THEIRS) == 1
-            assert not house.leg_to(THEIRS).leg.alive
-            assert (await house.ask(call_id, "end")).json == {"success": True}
-
-    real(scenario())
-
-
-@pytest.mark.parametrize(
-    ("reaction", "expected"),
-    [
-        (Reaction.BUSY, ("busy", "busy", None)),
-        (Reaction.REJECTS, ("rejected", "rejected", None)),
-        (Reaction.NOT_FOUND, ("failed", "failed", "error")),
-    ],
-)
-@both
-def test_a_far_end_that_does_not_answer_says_how(
-    real: RunAsync, tmp_path: Path, carrier: str, reaction: Reaction, expected: tuple[str, str, str | None]
-) -> None:
-    async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, far_end=FarEnd(reaction=reaction)) as house:
-            said = await house.dial()
-            assert said.status == 201, said
-            call_id = said.json["call_id"]
-            record = await house.ended(call_id)
-            assert came_to(record) == expected
-            assert (await calls_events(house, call_id))[-2:] == ["call.failed", "call.ended"]
-
-    real(scenario())
-
-
-@both
-def test_a_far_end_that_only_rings_is_given_up(real: RunAsync, tmp_path: Path, carrier: str) -> None:
-    async def scenario() -> None:
-        nobody = FarEnd(reaction=Reaction.RINGS_OUT)
-        async with whole_house(carrier, tmp_path, far_end=nobody) as house:
-            said = await house.dial(ring_timeout_seconds=5)
-            assert said.status == 201, said
-            call_id = said.json["call_id"]
-            record = await house.ended(call_id)
-            assert came_to(record) == ("no-answer", "no-answer", "timeout")
-
-    real(scenario())
-
-
-@both
-def test_a_ringing_call_that_is_ended_was_cancelled(real: RunAsync, tmp_path: Path, carrier: str) -> None:
-    async def scenario() -> None:
-        nobody = FarEnd(reaction=Reaction.RINGS_OUT)
-        async with whole_house(carrier, tmp_path, far_end=nobody) as house:
-            said = await house.dial()
-            assert said.status == 201, said
-            call_id = said.json["call_id"]
-            assert said.json["status"] == "ringing"
-            assert (await house.ask(call_id, "end")).json == {"success": True}
-            assert came_to(await house.ended(call_id)) == ("canceled", "no-answer", "api")
-            assert not house.leg_to(THEIRS).leg.alive
-
-    real(scenario())
-
-
-@both
-def test_what_the_carrier_refuses_to_dial_is_told_in_its_own_words(
-    real: RunAsync, tmp_path: Path, carrier: str
-) -> None:
-    async def scenario() -> None:
-        async with whole_house(carrier, tmp_path) as house:
-            operation = "dial" if carrier == "telnyx" else "create"
-            body = (
-                b'{"errors":[{"code":"10016","title":"not E.164","detail":"the to number is wrong"}]}'
-                if carrier == "telnyx"
-                else b'{"code":21211,"message":"the to number is wrong","status":400}'
-            )
-            house.carrier.rest.script(
-                operation, Refuse(status=422 if carrier == "telnyx" else 400, body=body)
-            )
-            refused = await house.dial()
-            assert (refused.status, refused.code) == (422, "carrier_rejected")
-            assert "the to number is wrong" in refused.json["detail"]
-            (record,) = await house.calls()
-            assert came_to(record) == ("failed", "failed", "error")
-            assert house.legs_to(THEIRS) == 0
-
-    real(scenario())
-
-
-@both
-def test_a_machine_that_answers_is_voicemail(real: RunAsync, tmp_path: Path, carrier: str) -> None:
-    async def scenario() -> None:
-        machine = FarEnd(kind=Kind.MACHINE, detected_after=0.3, beep_after=0.5, script=(Wait(30),))
-        async with whole_house(carrier, tmp_path, far_end=machine) as house:
-            said = await house.dial(machine_detection="async")
-            assert said.status == 201, said
-            call_id = said.json["call_id"]
-            detected = await house.happened(call_id, "call.machine_detected")
-            assert detected.data["answered_by"] == "machine"
-            record = await house.ended(call_id)
-            assert record.disposition == "voicemail"
-
-    real(scenario())
-
-
-# Transfers
-
-
-async def transferring(house: House, call_id: str, **options: Any) -> str:
-    """A transfer that was taken; its id."""
-    said = await house.ask(call_id, "transfer", destination=OTHER, after="now", **options)
-    assert said.status == 200, said
-    assert said.json["destination"] == OTHER
-    return str(said.json["transfer_id"])
-
-
-@both
-def test_a_transfer_that_is_answered_releases_the_caller(
-    real: RunAsync, tmp_path: Path, carrier: str
-) -> None:
-    async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, far_end=PATIENT) as house:
-            call_id = await dialled(house)
-            house.answers(OTHER, FarEnd(script=(Wait(30),)))
-            transfer_id = await transferring(house, call_id)
-            await house.happened(call_id, "transfer.completed")
-            record = await house.call(call_id)
-            assert (record.status, record.transferred_to) == ("in-progress", OTHER)
-            refused = await house.ask(call_id, "dtmf", digits="1")
-            assert (refused.status, refused.code) == (409, "call_released")
-            shown = await house.api("GET", f"/v1/calls/{call_id}/transfer")
-            assert (shown.json["transfer_id"], shown.json["state"]) == (transfer_id, "completed")
-            assert house.leg_to(THEIRS).leg.alive
-            house.put_down(house.leg_to(OTHER))
-            record = await house.ended(call_id)
-            assert came_to(record) == ("completed", "transferred", "transfer")
-
-    real(scenario())
-
-
-@pytest.mark.parametrize("reaction", [Reaction.BUSY, Reaction.REJECTS, Reaction.NOT_FOUND])
-@both
-def test_a_transfer_that_fails_gives_the_caller_back(
-    real: RunAsync, tmp_path: Path, carrier: str, reaction: Reaction
-) -> None:
-    async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, far_end=PATIENT) as house:
-            call_id = await dialled(house)
-            house.answers(OTHER, FarEnd(reaction=reaction))
-            transfer_id = await transferring(house, call_id)
-            failed = await house.happened(call_id, "transfer.failed")
-            assert failed.data["transfer_id"] == transfer_id
-            assert (await house.ask(call_id, "end", after="now")).json == {"success": True}
-            assert came_to(await house.ended(call_id)) == ("completed", "answered", "api")
-
-    real(scenario())
-
-
-@both
-def test_a_transfer_that_only_rings_can_be_cancelled(real: RunAsync, tmp_path: Path, carrier: str) -> None:
-    async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, far_end=PATIENT) as house:
-            call_id = await dialled(house)
-            house.answers(OTHER, FarEnd(reaction=Reaction.RINGS_OUT))
-            await transferring(house, call_id)
-            assert (await house.stop(call_id, "transfer")).status == 200
-            await house.happened(call_id, "transfer.failed")
-            assert house.leg_to(THEIRS).leg.alive
-            assert (await house.ask(call_id, "end", after="now")).json == {"success": True}
-            assert came_to(await house.ended(call_id)) == ("completed", "answered", "api")
-            assert not house.leg_to(OTHER).leg.alive
-
-    real(scenario())
-
-
-@both
-def test_a_caller_who_hangs_up_while_a_transfer_rings_leaves_nobody_ringing(
-    real: RunAsync, tmp_path: Path, carrier: str
-) -> None:
-    async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, far_end=PATIENT) as house:
-            call_id = await dialled(house)
-            house.answers(OTHER, FarEnd(reaction=Reaction.RINGS_OUT))
-            await transferring(house, call_id)
-            await house.until(lambda: asyncio.sleep(0, house.legs_to(OTHER)), bool)
-            house.put_down(house.leg_to(THEIRS))
-            record = await house.ended(call_id)
-            assert came_to(record) == ("completed", "answered", "caller-hangup")
-            assert "transfer.failed" in await house.published(call_id)
-            assert not house.leg_to(OTHER).leg.alive
-
-    real(scenario())
-
-
-# Digits
-
-
-@both
-def test_a_gather_by_the_carrier_brings_what_was_typed(real: RunAsync, tmp_path: Path, carrier: str) -> None:
-    async def scenario() -> None:
-        typist = FarEnd(script=(HEARD, Wait(1.5), Press("1234#"), Wait(30)))
-        async with whole_house(carrier, tmp_path, far_end=typist) as house:
-            call_id = await dialled(house)
-            await house.happened(call_id, "ai.speech.ended")
-            said = await house.ask(call_id, "gather", prompt="PIN?", max_digits=6, mode="carrier")
-            assert said.status == 202, said
-            done = await house.happened(call_id, "call.gather.completed")
-            assert (done.data["status"], done.data["input"]) == ("completed", "1234")
-            assert (await house.ask(call_id, "end", after="now")).json == {"success": True}
-            assert came_to(await house.ended(call_id)) == ("completed", "answered", "api")
-
-    real(scenario())
-
-
-@both
-def test_a_gather_can_be_stopped(real: RunAsync, tmp_path: Path, carrier: str) -> None:
-    async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, far_end=PATIENT) as house:
-            call_id = await dialled(house)
-            assert (await house.ask(call_id, "gather", prompt="PIN?", mode="carrier")).status == 202
-            again = await house.ask(call_id, "gather", prompt="PIN?")
-            assert (again.status, again.code) == (409, "gather_in_progress")
-            assert (await house.stop(call_id, "gather")).status == 200
-            done = await house.happened(call_id, "call.gather.completed")
-            assert done.data["status"] == "cancelled"
-            assert (await house.ask(call_id, "end", after="now")).json == {"success": True}
-            await house.ended(call_id)
-
-    real(scenario())
-
-
-@both
-def test_digits_are_pressed_for_the_far_end_and_the_call_goes_on(
-    real: RunAsync, tmp_path: Path, carrier: str
-) -> None:
-    async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, far_end=PATIENT) as house:
-            call_id = await dialled(house)
-            assert (await house.ask(call_id, "dtmf", digits="12#")).status == 200
-            if carrier == "twilio":
-                await house.until(
-                    lambda: asyncio.sleep(0, house.twilio.call_to(THEIRS).phone),
-                    lambda phone: any(prompt.what == "digits 12#" for prompt in phone.prompts),
-                )
-                await house.happened(call_id, "stream.started", times=2)
-            assert (await house.ask(call_id, "hold")).status == 200
-            assert (await house.ask(call_id, "resume")).status == 200
-            assert (await house.ask(call_id, "end", after="now")).json == {"success": True}
-            assert came_to(await house.ended(call_id)) == ("completed", "answered", "api")
-
-    real(scenario())
-
-
-# The end of the process
-
-
-@both
-def test_a_gateway_that_stops_lets_calls_end_politely(real: RunAsync, tmp_path: Path, carrier: str) -> None:
-    async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, far_end=PATIENT, drain_s=0.3) as house:
-            call_id = await dialled(house)
-            ending = asyncio.create_task(house.gateway.house.drain(0.3))
-            service = house.gateway.house.service
-            await house.until(lambda: asyncio.sleep(0, service.draining), bool)
-            refused = await house.dial()
-            assert (refused.status, refused.code) == (503, "draining")
-            record = await house.ended(call_id)
-            assert record.drain_forced
-            await ending
-            assert not house.leg_to(THEIRS).leg.alive
-            assert record.from_number == OURS
-
-    real(scenario())
+    virtual(scenario())

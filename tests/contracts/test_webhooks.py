@@ -1,0 +1,106 @@
+"""Endpoints: kept, changed, disabled, each its tenant's own."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from control.stores.store import Store
+from control.stores.webhooks import Payload, Webhook
+from tests.contracts.conftest import RunWithStore
+from tests.contracts.records import NOON, call, event
+
+pytestmark = pytest.mark.sockets
+
+LATER = NOON + timedelta(hours=1)
+
+
+def webhook(webhook_id: str = "wh_1", **changes: Any) -> Webhook:
+    endpoint = Webhook(
+        webhook_id=webhook_id,
+        tenant_id="default",
+        url="https://example.com/hook",
+        secret=b"opaque",
+        created_at=NOON,
+        updated_at=NOON,
+    )
+    return replace(endpoint, **changes)
+
+
+def test_an_endpoint_comes_back_as_it_was_added(stored: RunWithStore) -> None:
+    made = webhook(
+        events=("call.ended", "barge_in"), agent_id="agent_1", payload=Payload.FLAT, description="x"
+    )
+
+    async def scenario(store: Store) -> None:
+        await store.webhooks.add(made)
+        assert await store.webhooks.get("default", "wh_1") == made
+        assert await store.webhooks.of_tenant("default") == [made]
+        assert b"opaque" not in repr(made).encode()
+
+    stored(scenario)
+
+
+def test_some_fields_can_be_changed_others_not(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await store.webhooks.add(webhook())
+        changes: dict[str, Any] = {"url": "https://example.com/other", "events": ("call.ended",)}
+        changed = await store.webhooks.change("default", "wh_1", changes, LATER)
+        assert changed == webhook(**changes, updated_at=LATER)
+        with pytest.raises(ValueError, match="tenant_id"):
+            await store.webhooks.change("default", "wh_1", {"tenant_id": "other"}, LATER)
+
+    stored(scenario)
+
+
+def test_a_disabled_endpoint_says_why_and_can_be_enabled(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await store.webhooks.add(webhook())
+        assert await store.webhooks.disable("default", "wh_1", "gone", LATER)
+        assert not await store.webhooks.disable("default", "wh_1", "again", LATER)
+        disabled = await store.webhooks.get("default", "wh_1")
+        assert disabled == webhook(disabled_at=LATER, disabled_reason="gone", updated_at=LATER)
+        assert await store.webhooks.enable("default", "wh_1", LATER) == webhook(updated_at=LATER)
+
+    stored(scenario)
+
+
+def test_a_deleted_endpoint_is_gone(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await store.webhooks.add(webhook())
+        assert await store.webhooks.delete("default", "wh_1")
+        assert not await store.webhooks.delete("default", "wh_1")
+        assert await store.webhooks.of_tenant("default") == []
+
+    stored(scenario)
+
+
+def test_another_tenants_endpoint_is_not_there(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await store.webhooks.add(webhook(tenant_id="theirs"))
+        assert await store.webhooks.get("ours", "wh_1") is None
+        assert await store.webhooks.of_tenant("ours") == []
+        assert await store.webhooks.change("ours", "wh_1", {"url": "x"}, LATER) is None
+        assert not await store.webhooks.disable("ours", "wh_1", "x", LATER)
+        assert await store.webhooks.enable("ours", "wh_1", LATER) is None
+        assert not await store.webhooks.delete("ours", "wh_1")
+        assert await store.webhooks.get("theirs", "wh_1") == webhook(tenant_id="theirs")
+
+    stored(scenario)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "wanted"),
+    [
+        (webhook(), True),
+        (webhook(events=("call.ringing",)), True),
+        (webhook(events=("call.ended",)), False),
+        (webhook(events=()), False),
+        (webhook(agent_id="agent_1"), True),
+        (webhook(agent_id="agent_2"), False),
+        (webhook(disabled_at=NOON), False),
+    ],
+)
+def test_an_endpoint_wants_the_events_it_names_of_the_agent_it_names(endpoint: Webhook, wanted: bool) -> None:
+    assert endpoint.wants(event(call(agent_id="agent_1"))) is wanted
