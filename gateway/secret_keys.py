@@ -68,7 +68,17 @@ def _make(path: Path, secret: str) -> None:
             os.link(fresh.name, path)
         except FileExistsError:
             return
+    _sync(path.parent)
     log.info("secret made", path=str(path))
+
+
+def _sync(folder: Path) -> None:
+    """Make sure that a new file outlives a loss of power: what it encrypts will."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _keep_private(path: Path) -> None:

@@ -19,7 +19,7 @@ import structlog
 from control.api.client_address import neighbourhood
 from control.api.endpoint import Access
 from control.api.problem import Problem
-from control.api.windows import Allowance, Windows
+from control.live.windows import Allowance, Windows
 from control.stores.errors import StoreUnavailable
 from control.stores.keys import ApiKey, Scope
 

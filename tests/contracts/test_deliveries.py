@@ -193,6 +193,25 @@ def test_a_busy_endpoint_gets_nothing_and_holds_up_no_other(stored: RunWithStore
     stored(scenario)
 
 
+def test_a_busy_url_of_calls_gets_nothing_and_holds_up_no_other(stored: RunWithStore) -> None:
+    slow = "https://example.com/slow"
+
+    async def scenario(store: Store) -> None:
+        await store.webhooks.add(webhook())
+        await happen(store, call(webhook_url=slow), 1)
+        await happen(store, call(call_id="call_2", webhook_url="https://example.com/fast"), 1)
+        claimed = await claim(store, busy={slow})
+        assert sorted(due.url for due in claimed) == [
+            "https://example.com/fast",
+            "https://example.com/hook",
+            "https://example.com/hook",
+        ]
+        (last,) = await claim(store)
+        assert last.url == slow
+
+    stored(scenario)
+
+
 def test_claimers_beside_writers_deliver_every_event_once_and_in_order(
     database_url: str, real: RunAsync
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from control.call_record import EventRecord
 from control.stores.store import Store
 from control.stores.webhooks import Payload, Webhook
 from tests.contracts.conftest import RunWithStore
@@ -62,6 +63,26 @@ def test_a_disabled_endpoint_says_why_and_can_be_enabled(stored: RunWithStore) -
         disabled = await store.webhooks.get("default", "wh_1")
         assert disabled == webhook(disabled_at=LATER, disabled_reason="gone", updated_at=LATER)
         assert await store.webhooks.enable("default", "wh_1", LATER) == webhook(updated_at=LATER)
+
+    stored(scenario)
+
+
+def test_disabling_is_said_once_in_the_tenants_stream(stored: RunWithStore) -> None:
+    def said(event_id: str) -> EventRecord:
+        return replace(
+            event(call(), None),
+            event_id=event_id,
+            call_id="",
+            name="webhook.disabled",
+            data={"webhook_id": "wh_1"},
+        )
+
+    async def scenario(store: Store) -> None:
+        await store.webhooks.add(webhook())
+        for event_id in ("evt_a", "evt_b"):
+            await store.webhooks.disable("default", "wh_1", "gone", LATER, said(event_id))
+        assert [each.event for each in await store.events("default")] == [said("evt_a")]
+        assert await store.events("another") == []
 
     stored(scenario)
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.api.windows import Windows
+from control.live.windows import Windows
 
 
 def test_a_window_lets_so_many_through_and_the_next_one_as_many_again() -> None:
