@@ -79,6 +79,7 @@ TESTED_ELSEWHERE = {
 # Test files of no one module, each with what they are about. Whole calls are in tests/calls.
 TESTS_ACROSS: dict[str, str] = {
     "tests/control/test_api_contract.py": "the whole API: its document against its answers (schemathesis)",
+    "tests/control/test_call_interleavings.py": "the call's machine under any interleaving of everything",
     "tests/media/test_realtime_model.py": "the session against a server that keeps the real rules",
     "tests/gateway/test_barge_in.py": "whole calls: what the model is told was heard",
     "tests/gateway/test_chaos.py": "whole calls: whatever goes wrong, each ends once and leaves nothing behind",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,6 +77,8 @@ async def following(
         yield Stream(reader, writer, head)
     finally:
         writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def in_progress(house: House) -> str:
@@ -236,9 +238,11 @@ def test_who_leaves_is_followed_no_more_and_a_tenant_has_so_many_streams(
 
 def test_a_gateway_that_stops_does_not_wait_for_who_follows(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_api("telnyx", tmp_path) as (house, users):
-            following_on = following(users, "/v1/events?follow=1", await secret_of(house))
-            stream = await following_on.__aenter__()
-        assert await stream.rest() == []
+        async with AsyncExitStack() as follower:
+            async with whole_api("telnyx", tmp_path) as (house, users):
+                stream = await follower.enter_async_context(
+                    following(users, "/v1/events?follow=1", await secret_of(house))
+                )
+            assert await stream.rest() == []
 
     real(scenario())

@@ -231,6 +231,7 @@ async def guesses(port: int, forwarded: list[str], times: int) -> list[int]:
         await reader.readexactly(int(length.split(b":")[1]))
         statuses.append(int(head.split(b" ", 2)[1]))
     writer.close()
+    await writer.wait_closed()
     return statuses
 
 
