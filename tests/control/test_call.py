@@ -538,11 +538,11 @@ def test_a_hang_up_that_is_never_answered_does_not_strand_the_call() -> None:
 @either_way
 def test_an_end_that_is_the_first_news_of_the_answer_is_both(carrier: str, direction: Direction) -> None:
     scene = dialled(carrier) if direction is OUT else Scene(carrier)
-    scene.wait(5)
-    scene.hung_up(answered=True, duration=12)
+    scene.wait(9)
+    scene.hung_up(answered=True, duration=4)
     scene.media_ended()
     assert scene.outcome[:2] == ("completed", "answered")
-    assert scene.call.record.duration_seconds == 12
+    assert scene.call.record.duration_seconds == 4
     assert scene.events()[-2:] == ["call.answered", "call.ended"]
 
 
