@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from control.api.rest_api import RestApi
 from control.stores.store import Store
-from gateway.call_house import CallHouse, NoTools, call_house, database_of
+from gateway.agent_tools import AgentTools
+from gateway.call_house import CallHouse, call_house, database_of
 from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.configured_agents import FORMATS, agent_provider, default_agent
@@ -20,7 +21,7 @@ from gateway.egress import Egress
 from gateway.links import connect
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
-from gateway.rest_house import described, egress_policy, rest_house
+from gateway.rest_house import calls_secret, described, egress_policy, rest_house
 from gateway.server import create_app, create_metrics_app, serving
 from gateway.settings import Settings
 from gateway.speech import SpeechPort, Voice
@@ -28,6 +29,7 @@ from gateway.speech_espeak import EspeakVoice
 from gateway.telemetry import Figure, FigureCollector
 from gateway.ticker import Ticker
 from gateway.tls import Certificate
+from gateway.tool_runner import ToolRunner
 from gateway.webhook_endpoint import WebhookEndpoint
 from telephony.carrier import WIRES
 from telephony.link import Link, LinkListener
@@ -121,7 +123,12 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         egress = await stack.enter_async_context(Egress(egress_policy(settings)))
         house = await stack.enter_async_context(
             call_house(
-                settings, store, call_defaults(settings), services, describe=described, tools=NoTools()
+                settings,
+                store,
+                call_defaults(settings),
+                services,
+                describe=described,
+                tools=agent_tools(settings, egress),
             )
         )
         api = await stack.enter_async_context(rest_house(settings, house, egress))
@@ -141,6 +148,11 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
             yield Gateway(settings, house, port, metrics_port, certificate)
         finally:
             await house.drain(settings.drain_s)
+
+
+def agent_tools(settings: Settings, egress: Egress) -> AgentTools:
+    """What runs the agents' own tools."""
+    return AgentTools(ToolRunner(egress), secret=calls_secret(settings), clock=lambda: datetime.now(UTC))
 
 
 def _certificate(settings: Settings) -> Certificate | None:

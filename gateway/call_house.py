@@ -15,12 +15,11 @@ from typing import Any
 import structlog
 
 from control.agent_run import EffectiveAgent
-from control.call_record import CallRecord
 from control.news import EventNews
 from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
-from control.service.ports import Describe, ToolOutput, Tools, World
+from control.service.ports import Describe, Tools, World
 from control.service.reception import House, Reception
 from control.service.reconciliation import PERIOD, Reconciliation
 from control.stores.store import Store
@@ -219,16 +218,3 @@ def node_of(folder: Path) -> str:
         name = f"node_{token_hex(8)}"
         path.write_text(name, encoding="ascii")
         return name
-
-
-class NoTools:
-    """Runs none."""
-
-    async def run(
-        self,
-        agent: EffectiveAgent,
-        record: CallRecord,
-        name: str,
-        arguments: str,
-    ) -> ToolOutput:
-        return ToolOutput(f'{{"error": "{name} cannot be run"}}', failed=True)

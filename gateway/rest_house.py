@@ -65,10 +65,19 @@ def egress_policy(settings: Settings) -> EgressPolicy:
     return EgressPolicy.allowing(settings.egress_allow or "", allow_http=settings.egress_allow_http)
 
 
+def calls_secret(settings: Settings) -> str:
+    """What signs webhooks to the URLs of calls, and what is asked of agents' servers.
+
+    Raises:
+        OSError, ValueError: the data folder's secret cannot be read or made.
+    """
+    own = settings.webhook_secret
+    return load_webhook_secret(own.get_secret_value() if own is not None else None, settings.data_dir)
+
+
 def _worker(settings: Settings, house: CallHouse, egress: Egress) -> DeliveryWorker:
     folder = settings.data_dir
-    keys, own = settings.secret_keys, settings.webhook_secret
-    secret = load_webhook_secret(own.get_secret_value() if own is not None else None, folder)
+    keys, secret = settings.secret_keys, calls_secret(settings)
 
     async def call_secret(_: str) -> str:
         return secret

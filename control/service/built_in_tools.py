@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 
-import msgspec
-
 from control.agent_run import EffectiveAgent
 from control.brief import BuiltInRequest, ToolRefused
 from control.tools import built_in
-from control.tools.built_in import ArgumentsRefused
+from control.tools.request import ArgumentsRefused, read_arguments
 
 BuiltIn = Callable[[str, str], BuiltInRequest | ToolRefused | None]
 
@@ -19,10 +17,7 @@ def built_in_of(agent: EffectiveAgent | None, new_id: Callable[[str], str]) -> B
         if agent is None or not built_in.is_enabled(name, agent.config):
             return None
         try:
-            given = msgspec.json.decode(arguments or "{}", type=dict[str, object])
-            return built_in.request_of(name, given, agent.config, new_id)
-        except msgspec.DecodeError as fault:
-            return ToolRefused(f"the arguments are no JSON object: {fault}")
+            return built_in.request_of(name, read_arguments(arguments), agent.config, new_id)
         except ArgumentsRefused as refused:
             return ToolRefused(str(refused))
 

@@ -38,7 +38,7 @@ from control.effects import (
     RunTool,
     StartMedia,
 )
-from control.inputs import Asked, CallInput, ToolFinished, ToolStatus
+from control.inputs import Asked, CallInput
 from control.media_orders import EndMedia, MediaEnded, Report, StreamDown, StreamUp
 from control.ownership import Ownership
 from control.records import MediaSummary
@@ -310,13 +310,7 @@ class LiveCall:
     async def _tool(self, wanted: RunTool) -> None:
         if self.agent is None:
             return
-        result = await self._tools.run(self.agent, self.record, wanted.name, wanted.arguments)
-        status = ToolStatus.COMPLETED
-        if result.timed_out:
-            status = ToolStatus.TIMEOUT
-        elif result.failed:
-            status = ToolStatus.FAILED
-        self.tell(ToolFinished(wanted.tool_call_id, result.output, status))
+        self.tell(await self._tools.run(wanted, self.agent, self.record))
 
     # The media
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from control.agent_run import EffectiveAgent
 from control.call_record import CallRecord, EventRecord
+from control.effects import RunTool
+from control.inputs import ToolFinished
 from control.media_orders import MediaOrder, Report
 from control.records import MediaSummary
 from control.stores.idempotency import Claim, ClaimOutcome
@@ -135,19 +137,9 @@ class MediaRoom(Protocol):
 class Tools(Protocol):
     """Runs the agents' own tools."""
 
-    async def run(self, agent: EffectiveAgent, record: CallRecord, name: str, arguments: str) -> "ToolOutput":
+    async def run(self, wanted: RunTool, agent: EffectiveAgent, record: CallRecord) -> ToolFinished:
         """Never raises; what went wrong is the output."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class ToolOutput:
-    """What came of a tool."""
-
-    output: str
-    """JSON, for the model."""
-    timed_out: bool = False
-    failed: bool = False
 
 
 Describe = Callable[[CallRecord], Mapping[str, object]]

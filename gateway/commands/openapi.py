@@ -9,8 +9,8 @@ from typing import Any
 import typer
 
 from control.stores.store import Store
-from gateway.app import call_defaults
-from gateway.call_house import NoTools, call_house, database_of
+from gateway.app import agent_tools, call_defaults
+from gateway.call_house import call_house, database_of
 from gateway.call_runner import CallServices
 from gateway.commands.terminal import run
 from gateway.egress import Egress
@@ -40,7 +40,12 @@ async def _document(folder: Path) -> dict[str, Any]:
         async with (
             Egress(egress_policy(settings)) as egress,
             call_house(
-                settings, store, call_defaults(settings), services, describe=described, tools=NoTools()
+                settings,
+                store,
+                call_defaults(settings),
+                services,
+                describe=described,
+                tools=agent_tools(settings, egress),
             ) as house,
             rest_house(settings, house, egress) as api,
         ):

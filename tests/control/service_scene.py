@@ -11,12 +11,14 @@ from control.agent_run import AgentDefaults, EffectiveAgent
 from control.agents import AgentConfig, settings_agent
 from control.call_record import CallRecord, EventRecord
 from control.directory import Directory, Unlisted
+from control.effects import RunTool
+from control.inputs import ToolFinished
 from control.media_orders import AgentUp, EndMedia, MediaEnded, MediaOrder, Report, StreamUp
 from control.policy import CallPolicy
 from control.records import MediaSummary
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
-from control.service.ports import ToolOutput, World
+from control.service.ports import World
 from control.service.reception import House, Reception
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome
@@ -295,13 +297,12 @@ class Toolbox:
 
     async def run(
         self,
+        wanted: RunTool,
         agent: EffectiveAgent,
         record: CallRecord,
-        name: str,
-        arguments: str,
-    ) -> ToolOutput:
-        self.ran.append((name, arguments))
-        return ToolOutput('{"found": true}')
+    ) -> ToolFinished:
+        self.ran.append((wanted.name, wanted.arguments))
+        return ToolFinished(wanted.tool_call_id, '{"found": true}')
 
 
 def house(*, unlisted: Unlisted = Unlisted.DEFAULT_AGENT, agents: Sequence[AgentConfig] = ()) -> House:
