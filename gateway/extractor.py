@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI
+from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
 
 from control.extraction import (
     MOST_TOKENS,
@@ -124,7 +124,7 @@ class Extractor:
             ) from error
         except APIConnectionError as error:  # a timeout is one
             raise _Unanswered("the endpoint was not reached in time", again=True) from error
-        except ValueError as error:
+        except (APIError, ValueError) as error:
             raise _Unanswered("the endpoint answered what is not JSON", again=True) from error
         return _content(completion)
 
