@@ -184,7 +184,8 @@ def _policy(config: AgentConfig, common: CallPolicy) -> CallPolicy:
             max_duration=config.max_duration_seconds or common.deadlines.max_duration,
         ),
         vad_silence=(turns.silence_duration_ms or 0) / 1000,
-        record=bool(config.recording),
+        # Nobody says the prompt yet, and nothing is recorded before it was said.
+        record=bool(config.recording) and config.recording_consent_prompt is None,
     )
 
 

@@ -146,7 +146,8 @@ class AgentConfig(Part):
     recording: bool | None = Field(default=None, description="Whether its calls are recorded, in stereo.")
     recording_consent_prompt: Text | None = Field(
         default=None,
-        description="Said word for word before anything is recorded. May hold {{variables}}.",
+        description="Said word for word before anything is recorded. Not said yet: calls of an agent that has one are "
+        "not recorded. May hold {{variables}}.",
     )
     max_duration_seconds: float | None = Field(
         default=None,
@@ -184,17 +185,20 @@ class AgentConfig(Part):
     )
     server_url: WebUrl | None = Field(
         default=None,
-        description="Asked at the start of each call, and for tools without a `url`; signed.",
+        description="Asked to run the tools that have no `url`; signed.",
     )
     webhook_url: WebUrl | None = Field(
         default=None, description="Told the events of this agent's calls, beside the tenant's endpoints."
     )
     extraction_schema: dict[str, Any] | None = Field(
         default=None,
-        description="JSON Schema (2020-12) of an object that is extracted from the transcript after the call.",
+        description="JSON Schema (2020-12) of an object that is extracted from the transcript after the call. Kept, and "
+        "not asked for yet.",
     )
     fallback_providers: tuple[Word, ...] = Field(
-        default=(), max_length=5, description="Providers that are tried in this order when its own fails."
+        default=(),
+        max_length=5,
+        description="Providers that are tried in this order when its own fails. Kept, and not tried yet.",
     )
     rate_per_minute: Money | None = Field(
         default=None, description="What a minute of its calls costs with the carrier."

@@ -76,7 +76,9 @@ class ToolDefinition(Part):
     timeout_seconds: float = Field(
         default=10.0, ge=0.5, le=60, description="Seconds for the whole of it, repetitions included."
     )
-    filler: Filler | None = Field(default=None, description="What the caller hears while it runs.")
+    filler: Filler | None = Field(
+        default=None, description="What the caller hears while it runs. Kept, and not played yet."
+    )
 
     @field_validator("parameters")
     @classmethod

@@ -10,15 +10,20 @@ from pydantic_core import ErrorDetails
 
 from control.agent_run import DEFAULT_PROVIDER
 from control.agents import AgentConfig
+from control.costs import ModelPrice
 from control.directory import NumberConfig
 from control.templates import wanted
 from control.variables import ALWAYS
-from gateway.configured_agents import DEFAULT
+from gateway.configured_agents import DEFAULT, tariff
 from gateway.finding import Finding
 from gateway.settings import PREFIX, Settings
 from telephony.capabilities import CAPABILITIES
 
-_MODELS: Mapping[str, type[BaseModel]] = {"agents": AgentConfig, "numbers": NumberConfig}
+_MODELS: Mapping[str, type[BaseModel]] = {
+    "agents": AgentConfig,
+    "numbers": NumberConfig,
+    "prices": ModelPrice,
+}
 
 
 def agent_findings(settings: Settings) -> list[Finding]:
@@ -28,11 +33,13 @@ def agent_findings(settings: Settings) -> list[Finding]:
         *_providers(settings),
         *_variables(settings),
         *_callers(settings),
+        *_prices(settings),
+        *_not_yet(settings),
     ]
 
 
 def invalid_entry(fault: ErrorDetails) -> Finding:
-    """Explain a fault inside `agents` or `numbers`, by the name that it has in the TOML file."""
+    """Explain a fault inside `agents`, `numbers` or `prices`, by the name that it has in the TOML file."""
     loc = fault["loc"]
     loc = tuple(part for part in loc if part != "[key]")  # the fault is of the key itself
     table, path = str(loc[0]), loc[2:]
@@ -70,7 +77,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  # any
 
 
 def _kind(model: type[BaseModel]) -> str:
-    return {AgentConfig: "an agent", NumberConfig: "a number"}.get(model, "this table")
+    return {AgentConfig: "an agent", NumberConfig: "a number", ModelPrice: "a price"}.get(model, "this table")
 
 
 def _dotted(path: tuple[int | str, ...]) -> str:
@@ -161,8 +168,43 @@ def _callers(settings: Settings) -> Iterator[Finding]:
             )
 
 
+def _not_yet(settings: Settings) -> Iterator[Finding]:
+    """Fields that are kept for what is to come; nobody shall rely on them unawares."""
+    for key, agent in settings.agents.items():
+        if agent.recording_consent_prompt is not None:
+            yield Finding(
+                "warning",
+                _dotted(("agents", key, "recording_consent_prompt")),
+                "is not said yet: calls of this agent are not recorded",
+                "have the greeting ask for consent instead, or leave it",
+            )
+        later = {
+            "extraction_schema": agent.extraction_schema is not None,
+            "fallback_providers": bool(agent.fallback_providers),
+            "tools.filler": any(tool.filler is not None for tool in agent.tools),
+        }
+        for field in (field for field, given in later.items() if given):
+            yield Finding(
+                "note", _dotted(("agents", key, field)), "is kept, and not used yet", "leave it for later"
+            )
+
+
+def _prices(settings: Settings) -> Iterator[Finding]:
+    """Nobody is charged a guess, so a model without a price costs nothing in the records."""
+    known = tariff(settings)
+    models = {settings.realtime_model, *(agent.model for agent in settings.agents.values() if agent.model)}
+    for model in sorted(models):
+        if known.price(model) is None:
+            yield Finding(
+                "note",
+                _dotted(("prices", model)),
+                f"is not there: calls on {model} will show no cost of the model",
+                f'add [prices."{model}"] in {settings.currency}, if you want to know',
+            )
+
+
 def invalid_entries(error: ValidationError) -> tuple[list[Finding], list[ErrorDetails]]:
-    """Explain the faults inside agents and numbers; the others are handed back."""
+    """Explain the faults inside the tables; the others are handed back."""
     found, others = [], []
     for fault in error.errors(include_input=False, include_url=False):  # an input may be a secret
         if len(fault["loc"]) > 1 and fault["loc"][0] in _MODELS:

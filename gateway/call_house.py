@@ -27,7 +27,7 @@ from control.stores.urls import sqlite_url
 from gateway.accounts import Accounts, accounts_of
 from gateway.call_runner import AgentProvider, CallServices
 from gateway.calls import CallDefaults, Calls
-from gateway.configured_agents import agent_defaults, agent_provider, directory
+from gateway.configured_agents import agent_defaults, agent_provider, directory, tariff
 from gateway.journal import Journal
 from gateway.loop_lag import LoopLag
 from gateway.media_auth import StreamTokens, media_origin
@@ -140,6 +140,7 @@ async def call_house(
                 world=world,
                 node=node,
                 max_calls=settings.max_calls,
+                tariff=tariff(settings),
             )
         )
         tasks.spawn(_keep_running(keeper.repair), "store repair")

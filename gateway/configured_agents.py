@@ -1,9 +1,10 @@
-"""The settings as agents: the default one, those of the settings file, and what a call of each runs with."""
+"""The settings as agents: the default one, those of the file, what a call of each runs with and what it costs."""
 
 from datetime import datetime
 
 from control.agent_run import AgentDefaults, EffectiveAgent, effective
 from control.agents import AgentConfig, settings_agent
+from control.costs import Tariff
 from control.directory import Directory, Unlisted, number_entry
 from control.policy import BargeIn, CallPolicy, Deadlines, DigitPolicy
 from control.variables import CallContext, variables
@@ -30,6 +31,18 @@ def agent_defaults(settings: Settings) -> AgentDefaults:
         policy=_policy(settings),
         session=_session(settings),
         config=settings.agents.get(DEFAULT, AgentConfig(name=DEFAULT)),
+        rate_per_minute=settings.rate_per_minute,
+    )
+
+
+def tariff(settings: Settings) -> Tariff:
+    """What everything beside the carrier's minutes costs."""
+    return Tariff(
+        currency=settings.currency,
+        models={model: price.price() for model, price in settings.prices.items()},
+        llm_discount_percent=settings.llm_discount_percent,
+        recording_per_minute=settings.recording_rate_per_minute,
+        transfer_per_minute=settings.transfer_rate_per_minute,
     )
 
 

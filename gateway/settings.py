@@ -8,6 +8,7 @@ never printed. `gateway.findings` explains.
 
 import os
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -18,7 +19,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from control.agents import AgentConfig
 from control.api.client_address import TrustedProxies
-from control.configuration import Number
+from control.configuration import Money, Number
+from control.costs import ModelPrice
 from control.directory import NumberConfig
 from control.egress_policy import EgressPolicy
 from control.secrets import SecretKeys
@@ -342,6 +344,33 @@ class Settings(BaseSettings):
         default="UTC", description="IANA time zone in which `{{now}}`, `{{date}}` and `{{time}}` are told."
     )
 
+    # What calls cost.
+    currency: str = Field(
+        default="USD",
+        pattern=r"^[A-Z]{3}$",
+        description="ISO 4217. The gateway knows OpenAI's prices, in USD; with another currency only `prices` count.",
+    )
+    rate_per_minute: Money = Field(
+        default=Decimal(0),
+        description="What a minute of a call costs with the carrier, unless its agent says.",
+    )
+    transfer_rate_per_minute: Money = Field(
+        default=Decimal(0), description="What a minute with whom a caller was transferred to costs besides."
+    )
+    recording_rate_per_minute: Money = Field(
+        default=Decimal(0), description="What a recorded minute costs: storage, for instance."
+    )
+    llm_discount_percent: Money = Field(
+        default=Decimal(0), le=100, description="What your provider takes off its list prices."
+    )
+    prices: dict[str, ModelPrice] = Field(
+        default={},
+        max_length=200,
+        description='What models cost per million tokens, `[prices."my-model"]` with `text_in`, `audio_in`, '
+        "`cached_text_in`, `cached_audio_in`, `text_out`, `audio_out`, or `minute`; before the prices that the gateway "
+        "knows.",
+    )
+
     # Audio.
     lead_ms: int = Field(
         default=200,
@@ -485,7 +514,7 @@ def read_config() -> dict[str, Any]:
 
 
 # Tables that are settings as they stand, not prefixes.
-_TABLES = frozenset({"agents", "numbers"})
+_TABLES = frozenset({"agents", "numbers", "prices"})
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

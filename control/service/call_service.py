@@ -7,7 +7,7 @@ since carriers' words come late. Loops and tasks are the gateway's (`World.spawn
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import structlog
@@ -19,6 +19,7 @@ from control.call import Call
 from control.call_gather import GatherView
 from control.call_record import CallRecord
 from control.call_transfer import TransferView
+from control.costs import Tariff, priced
 from control.dialling import DialFailed, Dialled, DialOutcome, DialRequest
 from control.effects import CommandDone, Instruction, PutDown
 from control.inputs import DrainAsked
@@ -81,6 +82,8 @@ class Parts:
     node: str
     """This process, as its calls' records name it."""
     max_calls: int
+    tariff: Tariff = field(default_factory=Tariff)
+    """What calls cost, beside the carrier's minutes."""
 
 
 class CallService:
@@ -448,11 +451,16 @@ class CallService:
             room=self._parts.room,
             tools=self._parts.tools,
             describe=self._parts.describe,
+            price=self._price_of(agent),
             world=world,
             gaps=self.gaps,
             renamed=self._renamed,
             closed=self._closed,
         )
+
+    def _price_of(self, agent: EffectiveAgent | None) -> Callable[[CallRecord], CallRecord]:
+        model = agent.session.model if agent is not None else None
+        return lambda record: priced(record, model, self._parts.tariff)
 
     def _admit(self, call: LiveCall) -> None:
         self._calls.add(call)

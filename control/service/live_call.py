@@ -77,6 +77,7 @@ class LiveCall:
         room: MediaRoom,
         tools: Tools,
         describe: Describe,
+        price: Callable[[CallRecord], CallRecord],
         world: World,
         gaps: StreamGaps,
         renamed: Callable[["LiveCall"], None],
@@ -85,6 +86,7 @@ class LiveCall:
         """
         Args:
             agent: None for a call that is refused.
+            price: fills in what a call that is over has cost.
             renamed: told when the carrier has another name for the call.
             closed: told, once, when the call has said its last word and all of it is kept.
         """
@@ -100,6 +102,7 @@ class LiveCall:
         self._room = room
         self._tools = tools
         self._describe = describe
+        self._price = price
         self._world = world
         self._gaps = gaps
         self._renamed = renamed
@@ -268,7 +271,8 @@ class LiveCall:
                 assert_never(effect)
 
     def _entry(self, name: str, data: dict[str, object], secret: tuple[str, ...]) -> EventRecord:
-        if name == "call.ended":
+        if name == "call.ended":  # everything is known: the media's summary, how long the transfer lasted
+            self._call.amend(self._price)
             data = {**data, "call": self._describe(self.record)}
         return self._chronicle.entry(name, data, self._world.now(), secret=secret)
 

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
 from control.agent_run import AgentDefaults, EffectiveAgent
 from control.agents import AgentConfig, settings_agent
 from control.call_record import CallRecord, EventRecord
+from control.costs import Tariff
 from control.directory import Directory, Unlisted
 from control.effects import RunTool
 from control.inputs import ToolFinished
@@ -25,6 +27,7 @@ from control.stores.idempotency import Claim, Claimed, ClaimOutcome
 from control.timeline import TimelineEvent
 from media.audio import PCMU_8K
 from media.realtime.configuration import SessionConfig
+from media.realtime.usage import Price
 from telephony.calls import Answered, HungUp, Initiated, LegToken, Origin
 from telephony.capabilities import CAPABILITIES, Capabilities
 from telephony.causes import Direction, HangupCause, HangupSource
@@ -43,6 +46,9 @@ SUMMARY = MediaSummary(
     ws_unavailable=False,
     recording=None,
 )
+
+# A dollar for each token of audio out.
+TARIFF = Tariff(models={"m": Price(audio_out=Decimal(1_000_000))})
 
 
 class Shelf:
@@ -361,6 +367,7 @@ class Scene:
                 room=self.room,
                 tools=self.tools,
                 describe=lambda record: {"call_id": record.call_id, "status": record.status.value},
+                tariff=TARIFF,
                 world=self.world,
                 node="node_1",
                 max_calls=places,

@@ -122,6 +122,11 @@ def test_every_text_is_filled_in() -> None:
     assert config.voicemail.message == "Acme called."
 
 
+def test_nothing_is_recorded_where_consent_is_to_be_asked_for_first() -> None:
+    assert run(recording=True).policy.record is True
+    assert run(recording=True, recording_consent_prompt="This is recorded.").policy.record is False
+
+
 def test_an_unknown_variable_is_told_by_its_name_and_place() -> None:
     with pytest.raises(TextsUnfilled) as refused:
         run(greeting="Hello {{first_name}}", silence_prompts=["{{city}}?"])

@@ -1,6 +1,7 @@
 """One live call: what its machine wants done is done in its order, and a fault of ours costs this call alone."""
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 
@@ -78,6 +79,19 @@ def test_a_tool_of_the_agents_is_run_and_its_result_told(virtual: RunAsync) -> N
         assert ToolResult("t-1", '{"found": true}') in media.orders
         told = [name for _, name in scene.shelf.published(call_id)]
         assert told[-2:] == ["tool.invoked", "tool.completed"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_what_a_call_has_cost_is_known_with_its_end(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        call_id = await talking(scene)
+        scene.hung_up("leg-1")
+        await scene.settles()
+        # Seven tokens of audio, at a dollar each.
+        assert scene.kept(call_id).llm_cost == Decimal(7)
         await scene.close()
 
     virtual(scenario())

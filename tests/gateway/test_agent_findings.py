@@ -120,6 +120,12 @@ def test_a_table_in_a_variable_that_is_no_json_is_one_finding(monkeypatch: pytes
         ),
         ('realtime_greeting = "{{name}}"', "OFFHOOK_REALTIME_GREETING", "wants {{name}}", "default("),
         ('realtime_instructions = "{{"', "OFFHOOK_REALTIME_INSTRUCTIONS", "line 1", "before the call"),
+        (
+            "[prices.my-model]\naudio = 5",
+            "prices.my-model.audio",
+            "no field of a price",
+            "did you mean audio_",
+        ),
         ('timezone = "Vienna"', "OFFHOOK_TIMEZONE", "IANA", "time zone"),
     ],
 )
@@ -160,3 +166,12 @@ def test_secrets_of_tools_are_not_repeated(nowhere: Path) -> None:
     )
     assert findings
     assert "very-secret" not in repr(findings)
+
+
+def test_a_model_without_a_price_is_noted(nowhere: Path) -> None:
+    (nowhere / "offhook.toml").write_text('realtime_model = "my-model"')
+    assert "prices.my-model" in {each.setting for each in check()[1]}
+    (nowhere / "offhook.toml").write_text('realtime_model = "my-model"\n[prices.my-model]\naudio_in = 1.5')
+    settings, findings = check()
+    assert settings is not None
+    assert "prices.my-model" not in {each.setting for each in findings}

@@ -1,15 +1,17 @@
 """The settings as agents."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
 from control.agent_run import effective
 from control.agents import AgentConfig
 from control.templates import TextsUnfilled
-from gateway.configured_agents import agent_defaults, agent_provider, default_agent, directory
+from gateway.configured_agents import agent_defaults, agent_provider, default_agent, directory, tariff
 from gateway.settings import Settings
 from media.realtime.dialects import DIALECTS
+from media.realtime.usage import Price
 from tests.gateway.test_settings import nowhere
 
 __all__ = ["nowhere"]  # the fixture, for every test here
@@ -90,3 +92,21 @@ def test_who_answers_a_call_over_telnyx(
 ) -> None:
     found = directory(settings(agents={"sales": {}}, **values), NOW).answering(called, carrier="telnyx")
     assert (found.config.name if found is not None else None) == answered_by
+
+
+def test_what_calls_cost_is_the_settings() -> None:
+    given = settings(
+        currency="EUR",
+        rate_per_minute=0.0125,
+        recording_rate_per_minute="0.002",
+        llm_discount_percent=20,
+        prices={"my-model": {"audio_in": 10, "audio_out": "20.5"}},
+    )
+    assert default_agent(given, NOW).rate_per_minute == Decimal("0.0125")
+    prices = tariff(given)
+    assert (prices.currency, prices.recording_per_minute, prices.llm_discount_percent) == (
+        "EUR",
+        Decimal("0.002"),
+        Decimal(20),
+    )
+    assert prices.price("my-model") == Price(audio_in=Decimal(10), audio_out=Decimal("20.5"))

@@ -1,0 +1,90 @@
+"""What a call cost: the model by its price table, recording and transfers by the minute. Decimal throughout.
+
+The carrier's minutes are `CallRecord.call_cost`: they follow from the record's own rate. A model without a price costs
+nothing here rather than a guess; `offhook check` says so beforehand.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from decimal import ROUND_HALF_UP, Decimal
+
+from pydantic import Field
+
+from control.call_record import CallRecord
+from control.configuration import Money, Part
+from media.realtime.events import Usage
+from media.realtime.usage import SNAPSHOT, Price, cost, price_of
+
+# What the built-in prices of models are in (`media.realtime.usage`).
+BUILT_IN_CURRENCY = "USD"
+
+_MICRO = Decimal("0.000001")
+_MINUTE = Decimal(60)
+
+
+class ModelPrice(Part):
+    """What a model costs, as users write it down: per million tokens, or per minute."""
+
+    text_in: Money = Field(default=Decimal(0), description="A million text tokens in.")
+    audio_in: Money = Field(default=Decimal(0), description="A million audio tokens in.")
+    cached_text_in: Money = Field(default=Decimal(0), description="A million cached text tokens in.")
+    cached_audio_in: Money = Field(default=Decimal(0), description="A million cached audio tokens in.")
+    text_out: Money = Field(default=Decimal(0), description="A million text tokens out.")
+    audio_out: Money = Field(default=Decimal(0), description="A million audio tokens out.")
+    minute: Money = Field(default=Decimal(0), description="A minute, where the model bills time.")
+
+    def price(self) -> Price:
+        return Price(**{each.name: getattr(self, each.name) for each in fields(Price)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tariff:
+    """What everything costs."""
+
+    currency: str = BUILT_IN_CURRENCY
+    models: Mapping[str, Price] = field(default_factory=dict)
+    """By name; what stands here counts instead of the built-in prices."""
+    llm_discount_percent: Decimal = Decimal(0)
+    """What the provider takes off its list prices."""
+    recording_per_minute: Decimal = Decimal(0)
+    transfer_per_minute: Decimal = Decimal(0)
+    """Of the leg that a transfer dialled."""
+
+    def price(self, model: str) -> Price | None:
+        """Return the price of a model or of its dated snapshot; None where none is known in this currency."""
+        own = self.models.get(model) or self.models.get(SNAPSHOT.sub("", model))
+        if own is not None:
+            return own
+        return price_of(model) if self.currency == BUILT_IN_CURRENCY else None
+
+
+def priced(record: CallRecord, model: str | None, tariff: Tariff) -> CallRecord:
+    """Return the record with everything in it that costs something beside the carrier's minutes.
+
+    Args:
+        model: what the call's agent ran on; None where there was none.
+    """
+    llm = _llm_cost(record.usage, model, tariff)
+    recorded = record.duration_seconds if record.has_recording else Decimal(0)
+    return replace(
+        record,
+        currency=tariff.currency,
+        llm_cost=llm,
+        llm_discount=_rounded(llm * tariff.llm_discount_percent / 100),
+        recording_cost=_rounded(recorded / _MINUTE * tariff.recording_per_minute),
+        transfer_cost=_rounded(
+            Decimal(record.transfer_duration_seconds) / _MINUTE * tariff.transfer_per_minute
+        ),
+    )
+
+
+def _llm_cost(usage: Mapping[str, int], model: str | None, tariff: Tariff) -> Decimal:
+    price = tariff.price(model) if model is not None else None
+    if price is None:
+        return Decimal(0)
+    known = {each.name for each in fields(Usage)}
+    return _rounded(cost(Usage(**{name: count for name, count in usage.items() if name in known}), price))
+
+
+def _rounded(amount: Decimal) -> Decimal:
+    return amount.quantize(_MICRO, ROUND_HALF_UP)
