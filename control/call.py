@@ -295,7 +295,8 @@ class Call:
         self._docket.publish(f"carrier.{event_name(type(mine))}")
         if not isinstance(mine, _SECOND_LEG):
             self._docket.name_leg(mine.origin)
-            self._ending.named(now)
+            if not isinstance(mine, HungUp):  # a leg that is over needs no end of ours
+                self._ending.named(now)
             if isinstance(mine, _ALIVE):
                 self._ending.alive(now)
         self._happened(mine, now)
