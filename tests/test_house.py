@@ -53,7 +53,6 @@ TESTED_ELSEWHERE = {
     "control/stores/call_filters.py": "tests/contracts/test_calls.py lists by each filter",
     "control/stores/call_rows.py": "tests/contracts/test_calls.py: calls come back as they were saved",
     "control/stores/columns.py": "tests/contracts/test_calls.py: moments and money come back exactly",
-    "control/stores/database.py": "tests/contracts: everything runs on it, test_events.py at the same time",
     "control/stores/documents.py": "tests/contracts/test_calls.py: whatever JSON holds comes back",
     "control/stores/errors.py": "values without behaviour; tests/contracts raises each",
     "control/stores/keyset.py": "tests/contracts/test_calls.py turns pages in every order",

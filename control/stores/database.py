@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -196,6 +196,14 @@ def _sqlite_engine(url: URL, connections: int, begin: str, *more: str) -> AsyncE
             cursor.execute(pragma)
         cursor.close()
 
+    def interrupted(context: ExceptionContext) -> None:
+        # Whoever waited was called off; the connection's own thread has done, or will do, as it was asked. SQLAlchemy
+        # would throw the connection away, perhaps with a transaction in it that locks the file until it is collected:
+        # it is rolled back and used again instead.
+        if isinstance(context.original_exception, asyncio.CancelledError):
+            context.is_disconnect = False
+
+    event.listen(engine.sync_engine, "handle_error", interrupted)
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine

@@ -1,0 +1,50 @@
+"""Transactions: whoever is called off in the middle of one leaves the database to the others."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from control.stores.database import LOCKED, Database
+from tests.conftest import RunAsync
+
+pytestmark = pytest.mark.sockets
+
+
+def test_a_writer_called_off_at_any_moment_leaves_the_database_free(
+    database_url: str, real: RunAsync
+) -> None:
+    async def scenario() -> tuple[float, int]:
+        loop = asyncio.get_running_loop()
+        database = Database(database_url)
+        async with database.write() as connection:
+            await connection.execute(text("CREATE TABLE pairs (place INTEGER)"))
+
+        async def write(place: int) -> None:
+            async with database.write() as connection:
+                for _ in range(2):
+                    await connection.execute(text("INSERT INTO pairs VALUES (:place)"), {"place": place})
+
+        longest = 0.0
+        for round_ in range(60):
+            # Three at once, so that some wait for the connection, some for the driver, and one has nearly finished.
+            writers = [asyncio.create_task(write(round_)) for _ in range(3)]
+            for _ in range(round_):
+                await asyncio.sleep(0)
+            for _ in range(2):  # an impatient owner asks twice, and again while the first is being tidied up
+                for writer in writers:
+                    writer.cancel()
+                await asyncio.sleep(0)
+            await asyncio.gather(*writers, return_exceptions=True)
+            before = loop.time()
+            await write(-1)
+            longest = max(longest, loop.time() - before)
+        async with database.read() as connection:
+            odd = "SELECT count(*) FROM (SELECT place FROM pairs GROUP BY place HAVING count(*) % 2 = 1) AS halves"
+            halves = await connection.scalar(text(odd))
+        await database.close()
+        return longest, halves
+
+    longest, halves = real(scenario())
+    assert longest < LOCKED, "the next writer waited for a lock that nobody was left to give back"
+    assert halves == 0
