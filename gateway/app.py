@@ -3,8 +3,8 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -216,11 +216,18 @@ def _figures(calls: Calls, ticker: Ticker) -> Iterable[Figure]:
 _COLLECT_AFTER = 50_000
 
 
-def settle_memory() -> None:
-    """Take what the start has made out of the collector's sight, and have it look less often."""
+@contextmanager
+def settled_memory() -> Iterator[None]:
+    """In here, what the start has made is out of the collector's sight, and it looks less often."""
+    before = gc.get_threshold()
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 async def serve(settings: Settings) -> None:
@@ -232,9 +239,9 @@ async def serve(settings: Settings) -> None:
     async with running(settings) as gateway:
         if gateway.certificate is not None:
             loop.add_signal_handler(signal.SIGHUP, gateway.certificate.reload)
-        settle_memory()
-        log.info("ready", host=settings.host, port=gateway.port, metrics_port=gateway.metrics_port)
-        await stop.wait()
+        with settled_memory():
+            log.info("ready", host=settings.host, port=gateway.port, metrics_port=gateway.metrics_port)
+            await stop.wait()
         log.info("draining", calls=len(gateway.calls), patience=settings.drain_s)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, gateway.house.hurry)
