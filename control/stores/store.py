@@ -19,6 +19,7 @@ from control.stores.call_filters import CallFilters
 from control.stores.calls import CallPage, Calls, CallState, Deletion
 from control.stores.database import Database
 from control.stores.deliveries import Deliveries
+from control.stores.delivery_log import DeliveryLog
 from control.stores.events import Events, StoredEvent
 from control.stores.idempotency import Claim, ClaimOutcome, Idempotency
 from control.stores.keys import Keys
@@ -35,6 +36,7 @@ class Store:
         self._calls = Calls(database)
         self._events = Events(database)
         self.deliveries = Deliveries(database)
+        self.delivery_log = DeliveryLog(database)
         self.idempotency = Idempotency(database)
         self.keys = Keys(database)
         self.webhooks = Webhooks(database)
