@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from control.agents import AgentConfig
 from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Query, Reply, Text, endpoint
+from control.api.page_queries import PageQuery
 from control.api.ports import CallControl
 from control.api.problem import Problem
 from control.api.repetition import repeated
@@ -29,7 +30,6 @@ from control.requests import Refused
 from control.stores.call_filters import CallFilters
 from control.stores.calls import Deletion
 from control.stores.idempotency import Answered, Claim, Conflict, InProgress
-from control.stores.keyset import MAX_LIMIT, Page
 from control.stores.store import Store
 from telephony.causes import CallStatus, Direction, Disposition
 from telephony.commands import MachineDetection
@@ -155,21 +155,8 @@ class CallFilter(Query):
         )
 
 
-class CallListQuery(CallFilter):
+class CallListQuery(CallFilter, PageQuery):
     """A page of a list of calls."""
-
-    limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
-    after: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the page before.")
-    order: Literal["asc", "desc"] = "desc"
-    sort: str | None = Field(
-        default=None, max_length=200, description="Fields, a leading `-` for descending, several by comma."
-    )
-
-    def page(self) -> Page:
-        if self.sort is not None:
-            return Page(limit=self.limit, after=self.after, sort=tuple(self.sort.split(",")))
-        sort = ("started_at",) if self.order == "asc" else ()
-        return Page(limit=self.limit, after=self.after, sort=sort)
 
 
 class TranscriptQuery(Query):
@@ -255,7 +242,7 @@ class CallEndpoints:
                 return repeated(outcome)
 
     async def list(self, asked: Asked[CallListQuery, NoBody]) -> Answer:
-        page = await self._store.calls(asked.tenant_id, asked.query.filters(), asked.query.page())
+        page = await self._store.calls(asked.tenant_id, asked.query.filters(), asked.query.page("started_at"))
         return Reply(
             CallList(data=[call_summary(record) for record in page.calls], next_cursor=page.next_cursor)
         )

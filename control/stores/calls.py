@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import LIVE, CallRecord, EventRecord
@@ -280,29 +280,24 @@ class Calls:
         if query is None:
             return CallPage((), None)
         async with self._database.read() as connection:
-            rows: Sequence[Row[Any]] = (await connection.execute(query.limit(page.limit + 1))).all()
-        shown = rows[: page.limit]
-        cursor = order.cursor(shown[-1]) if len(rows) > page.limit else None
-        return CallPage(tuple(record_of(row._mapping) for row in shown), cursor)
+            rows, cursor = await order.page(connection, query, page)
+        return CallPage(tuple(record_of(row) for row in rows), cursor)
 
     def _listing(self, tenant_id: str, filters: CallFilters, page: Page) -> tuple[Select[Any] | None, Keyset]:
         if filters.search is None:
             order = Keyset.of(page.sort or NEWEST, SORTABLE, calls.c.id)
-            query = select(calls, *order.labelled())
+            query = select(calls)
         else:
             # The index gives calls in the order of their numbers, which is that of their beginnings but for
             # calls that began in the same moment on two machines: no sorting of all that were found.
             fields = SORTABLE | {"intake": call_search.c.rowid}
             order = Keyset.of(page.sort or ("-intake",), fields, call_search.c.rowid)
-            query = select(calls, *order.labelled()).join(call_search, call_search.c.rowid == calls.c.id)
+            query = select(calls).join(call_search, call_search.c.rowid == calls.c.id)
             holds = self._search.holds(filters.search, tenant_id, filters.agent_id, filters.started_between())
             if holds is None:
                 return None, order
             query = query.where(holds)
-        query = query.where(*filters.conditions(tenant_id))
-        if page.after is not None:
-            query = query.where(order.after(page.after))
-        return query.order_by(*order.order()), order
+        return query.where(*filters.conditions(tenant_id)), order
 
 
 def _is(tenant_id: str, call_id: str) -> ColumnElement[bool]:
