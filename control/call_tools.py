@@ -71,7 +71,9 @@ class CallTools:
             outcome=_OUTCOMES[finished.status],
             result=finished.output,
             status_code=finished.http_status,
-            error=None if finished.status is ToolStatus.COMPLETED else finished.detail or finished.status.value,
+            error=None
+            if finished.status is ToolStatus.COMPLETED
+            else finished.detail or finished.status.value,
             attempts=finished.attempts,
         )
         self._tell("tool.timeout" if late else "tool.completed", run, finished.status.value)

@@ -272,7 +272,9 @@ class LiveCall:
 
     def _entry(self, told: Publish) -> EventRecord:
         data = told.data
-        if told.name == "call.ended":  # everything is known: the media's summary, how long the transfer lasted
+        if (
+            told.name == "call.ended"
+        ):  # everything is known: the media's summary, how long the transfer lasted
             self._call.amend(self._price)
             data = {**data, "call": self._describe(self.record)}
         return self._chronicle.entry(

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, case, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control.stores.call_filters import started_between
+from control.stores.call_filters import moments_of
 from control.stores.columns import Values
 from control.stores.database import Database
 from control.stores.events import StoredEvent
@@ -78,7 +78,7 @@ class ToolLogFilters:
             wanted = getattr(self, name)
             if wanted is not None:
                 yield tool_logs.c[name] == wanted
-        first, end = started_between(self.from_date, self.to_date, self.timezone)
+        first, end = moments_of(self.from_date, self.to_date, self.timezone)
         if first is not None:
             yield tool_logs.c.created_at >= first
         if end is not None:
@@ -93,9 +93,7 @@ class ToolLogs:
 
     async def append(self, connection: AsyncConnection, new: Sequence[StoredEvent]) -> None:
         """Keep the runs whose ends were just stored."""
-        rows = [
-            _row(each, each.event.tool_log) for each in new if each.event.tool_log is not None
-        ]
+        rows = [_row(each, each.event.tool_log) for each in new if each.event.tool_log is not None]
         if rows:
             await connection.execute(insert(tool_logs), rows)
 
@@ -114,14 +112,10 @@ class ToolLogs:
             InvalidCursor, InvalidSort: what the page asks by.
         """
         order = Keyset.of(page.sort or NEWEST, SORTABLE, tool_logs.c.id)
-        query = select(tool_logs, *order.labelled()).where(*filters.conditions(tenant_id))
-        if page.after is not None:
-            query = query.where(order.after(page.after))
+        query = select(tool_logs).where(*filters.conditions(tenant_id))
         async with self._database.read() as connection:
-            rows = (await connection.execute(query.order_by(*order.order()).limit(page.limit + 1))).all()
-        shown = rows[: page.limit]
-        cursor = order.cursor(shown[-1]) if len(rows) > page.limit else None
-        return ToolLogPage(tuple(_stored(row._mapping) for row in shown), cursor)
+            rows, cursor = await order.page(connection, query, page)
+        return ToolLogPage(tuple(_stored(row) for row in rows), cursor)
 
     async def figures(self, tenant_id: str, filters: ToolLogFilters) -> list[ToolFigures]:
         """Return the numbers of every tool that ran, by name."""
