@@ -17,6 +17,8 @@ from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
 from control.api.ports import CallControl, FetchAudio, HealthChecks
 from control.api.routes import Reception
+from control.api.tool_log_endpoints import ToolLogEndpoints
+from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.news import EventNews
 from control.stores.store import Store
 
@@ -30,6 +32,7 @@ class ApiParts:
     news: EventNews
     fetch_audio: FetchAudio
     health: HealthChecks
+    webhooks: WebhookParts
     carriers: Callable[[], frozenset[str]]
     gaps: StreamGaps
     version: str
@@ -56,6 +59,8 @@ class RestApi:
             *CallEndpoints(parts.calls, parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
+            *ToolLogEndpoints(parts.store).endpoints(),
+            *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,

@@ -1,14 +1,15 @@
 """Endpoints that are told of events: kept, tried, and what came of telling them."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 
-from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Query, Reply, endpoint
+from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
 from control.api.page_queries import PageQuery
 from control.api.patching import unless_given
 from control.api.ports import CallControl, WebhookSending
@@ -37,6 +38,7 @@ from control.stores.webhooks import MOST, Payload, Webhook
 from control.webhook_message import new_webhook_secret
 
 TAG = "Webhooks"
+Handler = Callable[[Asked[Any, Any]], Awaitable[Answer]]
 EVERYTHING = "*"
 # Hours for which the secret before signs too, so that receivers can be told of the new one in peace.
 _OVERLAP = 24
@@ -140,11 +142,17 @@ class WebhookEndpoints:
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
         def line(
-            method: str, path: str, handler: Any, summary: str, answers: Any, *problems: str, **more: Any  # noqa: ANN401
+            method: str,
+            path: str,
+            handler: Handler,
+            summary: str,
+            answers: Mapping[int, type[BaseModel] | None],
+            *problems: str,
+            **more: Any,  # noqa: ANN401  # whatever `endpoint` takes
         ) -> Endpoint[Any, Any]:
-            given = {"tag": TAG, "query": NoQuery, "body": NoBody, **more}
+            more = {"tag": TAG, "query": NoQuery, "body": NoBody, **more}
             return endpoint(
-                method, path, handler, summary=summary, answers=answers, problems=problems, **given
+                method, path, handler, summary=summary, answers=answers, problems=problems, **more
             )
 
         one = "/v1/webhooks/{webhook_id}"
@@ -183,8 +191,8 @@ class WebhookEndpoints:
             ),
             line("GET", "/v1/deliveries/{delivery_id}", self.delivery, "A delivery", {200: DeliveryShape}, "not_found"),
             line(
-                "POST", "/v1/deliveries/{delivery_id}/retry", self.retry, "Deliver once more, now", {202: DeliveryShape},
-                "not_found", "webhook_disabled", once=True,
+                "POST", "/v1/deliveries/{delivery_id}/retry", self.retry, "Deliver once more, now",
+                {202: DeliveryShape}, "not_found", "webhook_disabled", once=True,
                 description="Whatever has become of it; receivers know it by its `webhook-id`.",
             ),
             line(
@@ -231,9 +239,7 @@ class WebhookEndpoints:
         if "url" in changes:
             self._check(changes["url"])
         if changes:
-            await self._store.webhooks.change(
-                asked.tenant_id, webhook.webhook_id, changes, datetime.now(UTC)
-            )
+            await self._store.webhooks.change(asked.tenant_id, webhook.webhook_id, changes, datetime.now(UTC))
         await self._enable(webhook, enabled)
         return Reply(webhook_shape(await self._webhook(asked)))
 

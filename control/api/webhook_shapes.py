@@ -112,9 +112,7 @@ class DeliveryShape(Shape):
     event_id: str
     state: State = Field(description="dead: given up.")
     attempts: int
-    next_attempt_at: Moment | None = Field(
-        description="Null: it waits for the one before it, or is over."
-    )
+    next_attempt_at: Moment | None = Field(description="Null: it waits for the one before it, or is over.")
     created_at: Moment
     finished_at: Moment | None
 
