@@ -25,6 +25,7 @@ from control.stores.idempotency import Claim, ClaimOutcome, Idempotency
 from control.stores.keys import Keys
 from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
+from control.stores.tenants import Tenants
 from control.stores.tool_logs import ToolLogs
 from control.stores.webhooks import Webhooks
 
@@ -41,6 +42,7 @@ class Store:
         self.idempotency = Idempotency(database)
         self.keys = Keys(database)
         self.tool_logs = ToolLogs(database)
+        self.tenants = Tenants(database)
         self.webhooks = Webhooks(database)
 
     @classmethod
