@@ -58,6 +58,7 @@ TESTED_ELSEWHERE = {
     "control/stores/keyset.py": "tests/contracts/test_calls.py turns pages in every order",
     "control/stores/migrating.py": "tests/contracts opens empty databases; tests/gateway/test_app.py migrates one",
     "control/stores/migrations/versions/0001_calls_and_what_is_around_them.py": "contract tests run on its tables",
+    "control/stores/migrations/versions/0002_stored_agents.py": "tests/contracts/test_agents.py runs on its tables",
     "control/stores/search.py": "tests/contracts/test_calls.py searches",
     "control/stores/tables.py": "tables without behaviour; every contract test runs on them",
     "control/stores/urls.py": "tests/contracts opens both kinds; tests/gateway/test_settings.py refuses others",
