@@ -251,8 +251,8 @@ class LiveCall:
             case Order(order=order):
                 if self._media is not None:
                     self._media.order(order)
-            case Publish(name=name, data=data, secret=secret):
-                entries.append(self._entry(name, data, secret))
+            case Publish():
+                entries.append(self._entry(effect))
             case Perform(command=command):
                 if isinstance(command, Dial):
                     self._dial_id = command.command_id
@@ -270,11 +270,16 @@ class LiveCall:
             case _:
                 assert_never(effect)
 
-    def _entry(self, name: str, data: dict[str, object], secret: tuple[str, ...]) -> EventRecord:
-        if name == "call.ended":  # everything is known: the media's summary, how long the transfer lasted
+    def _entry(self, told: Publish) -> EventRecord:
+        data = told.data
+        if (
+            told.name == "call.ended"
+        ):  # everything is known: the media's summary, how long the transfer lasted
             self._call.amend(self._price)
             data = {**data, "call": self._describe(self.record)}
-        return self._chronicle.entry(name, data, self._world.now(), secret=secret)
+        return self._chronicle.entry(
+            told.name, data, self._world.now(), secret=told.secret, tool_run=told.tool_run
+        )
 
     def _settle(self, entries: list[EventRecord], after: list[Callable[[], None]]) -> None:
         record = self.record
@@ -368,7 +373,7 @@ class LiveCall:
             self._call.amend(lambda record: _failed(record, wall))
             facts = {"status": self.record.status.value, "ended_reason": EndedReason.ERROR.value}
             names = ["call.ended"] if self.record.answered_at is not None else ["call.failed", "call.ended"]
-            entries = [self._entry(name, dict(facts), ()) for name in names]
+            entries = [self._entry(Publish(name, dict(facts))) for name in names]
             self.ledger.write(self.record, entries)
         command = self._last_hang_up()
         if command is not None and not self.released:

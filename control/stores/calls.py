@@ -29,6 +29,7 @@ from control.stores.keyset import Keyset, Page
 from control.stores.search import Search
 from control.stores.search import index as call_search
 from control.stores.tables import call_details, calls, erased_calls, turns
+from control.stores.tool_logs import ToolLogs
 from telephony.causes import CallStatus
 
 NEWEST = ("-started_at",)
@@ -102,6 +103,7 @@ class Calls:
         self._deliveries = Deliveries(database)
         self._idempotency = Idempotency(database)
         self._search = Search(database)
+        self._tool_logs = ToolLogs(database)
 
     # Its owner
 
@@ -202,6 +204,7 @@ class Calls:
         self, connection: AsyncConnection, record: CallRecord, events: Sequence[EventRecord]
     ) -> None:
         new = await self._events.append(connection, events)
+        await self._tool_logs.append(connection, new)
         if new:
             now = max(stored.event.occurred_at for stored in new)
             await self._deliveries.owe(connection, record.tenant_id, new, record.webhook_url, now)

@@ -26,6 +26,7 @@ from control.stores.keys import Keys
 from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
 from control.stores.numbers import Numbers
+from control.stores.tool_logs import ToolLogs
 from control.stores.webhooks import Webhooks
 
 
@@ -41,6 +42,7 @@ class Store:
         self.idempotency = Idempotency(database)
         self.keys = Keys(database)
         self.numbers = Numbers(database)
+        self.tool_logs = ToolLogs(database)
         self.webhooks = Webhooks(database)
 
     @classmethod
