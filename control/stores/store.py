@@ -20,6 +20,7 @@ from control.stores.calls import CallPage, Calls, CallState, Deletion
 from control.stores.database import Database
 from control.stores.deliveries import Deliveries
 from control.stores.events import Events, StoredEvent
+from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, ClaimOutcome, Idempotency
 from control.stores.keys import Keys
 from control.stores.keyset import Page
@@ -36,6 +37,7 @@ class Store:
         self._calls = Calls(database)
         self._events = Events(database)
         self.deliveries = Deliveries(database)
+        self.extractions = Extractions(database)
         self.idempotency = Idempotency(database)
         self.keys = Keys(database)
         self.tool_logs = ToolLogs(database)
