@@ -58,6 +58,7 @@ TESTED_ELSEWHERE = {
     "control/stores/keyset.py": "tests/contracts/test_calls.py turns pages in every order",
     "control/stores/migrating.py": "tests/contracts opens empty databases; tests/gateway/test_app.py migrates one",
     "control/stores/migrations/versions/0001_calls_and_what_is_around_them.py": "contract tests run on its tables",
+    "control/stores/migrations/versions/0003_stored_agents.py": "tests/contracts/test_agents.py runs on its tables",
     "control/stores/migrations/versions/0002_tool_runs_and_extractions.py": "contract tests run on its tables",
     "control/api/tool_log_shapes.py": "tests/control/test_api_tool_log_endpoints.py reads them over HTTP",
     "control/stores/search.py": "tests/contracts/test_calls.py searches",

@@ -190,7 +190,7 @@ class CallEndpoints:
                 problems=(
                     "invalid_destination", "agent_not_found", "from_number_missing", "carrier_not_configured",
                     "variables_missing", "carrier_rejected", "concurrent_call_limit", "not_supported_by_carrier",
-                    "carrier_unavailable", "draining", "overloaded",
+                    "carrier_unavailable", "draining", "overloaded", "secrets_unreadable",
                 ),
             ),
             endpoint(
