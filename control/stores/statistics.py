@@ -24,8 +24,9 @@ from control.stores.search import index as call_search
 from control.stores.tables import calls, tool_logs, turns
 from telephony.causes import CallStatus, Direction, Disposition
 
-MOST_DAYS = 3660
-"""Of a list of days: ten years."""
+MOST_DAYS = 1100
+"""Of a list of days: three years."""
+MOST_MONTHS = 240
 MOST_AGENTS = 1000
 """Of a list of agents: those with the most calls."""
 
@@ -163,29 +164,33 @@ class Statistics:
         """Return each day from the first to the last: the filters', where they name them, or a call's.
 
         Raises:
-            RangeTooLong: they are more than `MOST_DAYS` apart.
+            RangeTooLong: they are more than `MOST_DAYS`.
         """
-        if filters.from_date is not None and filters.to_date is not None:
-            _check_span(filters.from_date, filters.to_date)
-        found = await self._by_local(tenant_id, filters, DAY, day_of)
-        first = filters.from_date or min(found, default=None)
-        last = filters.to_date or max(found, default=None)
-        if first is None or last is None:
+        days = await self._days(tenant_id, filters, MOST_DAYS)
+        span = _span(days, filters)
+        if span is None:
             return {}
-        _check_span(first, last)
-        days = (first + timedelta(days=number) for number in range((last - first).days + 1))
-        return {day: found.get(day, Totals()) for day in days}
+        _check(span, MOST_DAYS)
+        first, last = span
+        every = (first + timedelta(days=number) for number in range((last - first).days + 1))
+        return {day: days.get(day, Totals()) for day in every}
 
     async def by_month(self, tenant_id: str, filters: CallFilters) -> dict[date, Totals]:
         """Return each month from the first to the last, as its first day.
 
         Raises:
-            RangeTooLong: as for days.
+            RangeTooLong: they are more than `MOST_MONTHS`.
         """
-        months: dict[date, Totals] = {}
-        for day, totals in (await self.by_day(tenant_id, filters)).items():
-            month = day.replace(day=1)
-            months[month] = months.get(month, Totals()).plus(totals)
+        most = MOST_MONTHS * 30
+        days = await self._days(tenant_id, filters, most)
+        span = _span(days, filters)
+        if span is None:
+            return {}
+        _check(span, most)
+        first, last = (day.year * 12 + day.month - 1 for day in span)
+        months = {date(number // 12, number % 12 + 1, 1): Totals() for number in range(first, last + 1)}
+        for day, totals in days.items():
+            months[day.replace(day=1)] = months[day.replace(day=1)].plus(totals)
         return months
 
     async def by_hour(self, tenant_id: str, filters: CallFilters) -> dict[int, Totals]:
@@ -241,6 +246,12 @@ class Statistics:
         async with self._database.read() as connection:
             rows = (await connection.execute(query.group_by(*columns))).all()
         return _tool_uses(rows)
+
+    async def _days(self, tenant_id: str, filters: CallFilters, most: int) -> dict[date, Totals]:
+        """The days that have calls; nothing is asked for if too many are meant."""
+        if filters.from_date is not None and filters.to_date is not None:
+            _check((filters.from_date, filters.to_date), most)
+        return await self._by_local(tenant_id, filters, DAY, day_of)
 
     async def _by_local(
         self, tenant_id: str, filters: CallFilters, unit: timedelta, key: Callable[[int], K]
@@ -323,6 +334,14 @@ def _tool_uses(rows: Iterable[Any]) -> list[ToolUse]:
     ]
 
 
-def _check_span(first: date, last: date) -> None:
-    if (last - first).days >= MOST_DAYS:
-        raise RangeTooLong(MOST_DAYS)
+def _span(days: Mapping[date, Totals], filters: CallFilters) -> tuple[date, date] | None:
+    """The first and the last day of a list; None if it has none."""
+    first = filters.from_date or min(days, default=None)
+    last = filters.to_date or max(days, default=None)
+    return None if first is None or last is None or last < first else (first, last)
+
+
+def _check(span: tuple[date, date], most: int) -> None:
+    first, last = span
+    if (last - first).days >= most:
+        raise RangeTooLong(most)
