@@ -18,6 +18,7 @@ from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
 from control.api.ports import CallControl, FetchAudio, HealthChecks
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
+from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.news import EventNews
 from control.stores.store import Store
 
@@ -58,6 +59,7 @@ class RestApi:
             *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
+            *ToolLogEndpoints(parts.store).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,
