@@ -15,7 +15,7 @@ from control.api.webhook_endpoints import WebhookParts
 from control.call_record import CallRecord
 from control.deliveries import DeliveryWorker
 from control.egress_policy import EgressPolicy
-from control.secrets import Cipher, SecretKeys
+from control.secrets import Cipher
 from control.stores.errors import StoreUnavailable
 from control.webhook_post import WebhookPost
 from gateway.accounts import Account
@@ -23,7 +23,7 @@ from gateway.audio_fetch import AudioFetch
 from gateway.call_house import CallHouse
 from gateway.delivering import delivering
 from gateway.egress import Egress
-from gateway.secret_keys import load_secret_keys, load_webhook_secret
+from gateway.secret_keys import load_webhook_secret, secret_keys
 from gateway.server import our_version
 from gateway.settings import Settings, networks_of
 from telephony.client_errors import CommandFailed
@@ -42,7 +42,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
         StoreError: the database does not answer.
     """
     async with AsyncExitStack() as stack:
-        cipher = _cipher(settings)
+        cipher = secret_keys(settings)
         worker = _worker(settings, house, egress, cipher)
         house.hears_of_events.append(worker.notify)
         await stack.enter_async_context(delivering(worker))
@@ -77,12 +77,6 @@ def calls_secret(settings: Settings) -> str:
     """
     own = settings.webhook_secret
     return load_webhook_secret(own.get_secret_value() if own is not None else None, settings.data_dir)
-
-
-def _cipher(settings: Settings) -> SecretKeys:
-    """What seals secrets in the database."""
-    keys = settings.secret_keys
-    return load_secret_keys(keys.get_secret_value() if keys is not None else None, settings.data_dir)
 
 
 def _worker(settings: Settings, house: CallHouse, egress: Egress, cipher: Cipher) -> DeliveryWorker:

@@ -56,6 +56,7 @@ TESTED_ELSEWHERE = {
     "control/stores/documents.py": "tests/contracts/test_calls.py: whatever JSON holds comes back",
     "control/stores/errors.py": "values without behaviour; tests/contracts raises each",
     "control/stores/keyset.py": "tests/contracts/test_calls.py turns pages in every order",
+    "control/stores/local_time.py": "tests/contracts/test_statistics.py: days and hours of every kind of zone",
     "control/api/tool_log_shapes.py": "tests/control/test_api_tool_log_endpoints.py reads them over HTTP",
     "control/stores/search.py": "tests/contracts/test_calls.py searches",
     "control/stores/tables.py": "tables without behaviour; every contract test runs on them",
@@ -63,6 +64,8 @@ TESTED_ELSEWHERE = {
     # The API's rooms, asked over HTTP.
     "control/api/endpoint.py": "values without behaviour; tests/control/test_api_routes.py declares some",
     "control/api/problem_codes.py": "tests/control/test_api_document.py holds each against its status",
+    "control/api/call_table.py": "tests/control/test_api_statistics_endpoints.py reads both kinds of file",
+    "control/api/statistics_shapes.py": "tests/control/test_api_statistics_endpoints.py sees each",
     "control/api/rest_api.py": "tests/gateway/test_commands_openapi.py prints it; every test over HTTP asks it",
     "control/api/webhook_shapes.py": "tests/control/test_api_webhook_endpoints.py reads them over HTTP",
     "control/api/ports.py": "protocols and values; every test of the API is made of them",

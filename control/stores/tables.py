@@ -299,6 +299,7 @@ agent_versions = Table(
     Column("agent_id", Text, ForeignKey(agents.c.agent_id, ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("configuration", Document, nullable=False),
+    Column("secrets", LargeBinary),
     Column("created_at", Instant, nullable=False),
     Column("note", Text),
 )
@@ -310,12 +311,10 @@ tools = Table(
     Column("tenant_id", Text, nullable=False),
     Column("agent_id", Text, ForeignKey(agents.c.agent_id, ondelete="CASCADE"), nullable=False),
     Column("name", Text, nullable=False),
-    Column("configuration", Document, nullable=False),
-    Column("headers", LargeBinary),
     Column("created_at", Instant, nullable=False),
-    Column("updated_at", Instant, nullable=False),
     UniqueConstraint("agent_id", "name"),
 )
+"""Which tools there are, to be listed; what they are is in the current version of their agent."""
 Index(None, tools.c.tenant_id, tools.c.created_at)
 
 tool_logs = Table(
