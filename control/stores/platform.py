@@ -94,6 +94,6 @@ async def _by_tenant(connection: AsyncConnection, since: datetime) -> list[Tenan
 
 
 async def _live(connection: AsyncConnection) -> dict[str, int]:
-    query = select(calls.c.tenant_id, func.count()).where(calls.c.status.in_(sorted(LIVE)))
+    query = select(calls.c.tenant_id, func.count().label("live")).where(calls.c.status.in_(sorted(LIVE)))
     found = await connection.execute(query.group_by(calls.c.tenant_id))
-    return dict(found.tuples().all())
+    return {row.tenant_id: row.live for row in found}
