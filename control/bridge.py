@@ -852,20 +852,18 @@ class Bridge:
         """Return when `poll` next has something to do; None once the call has ended."""
         if self.over():
             return None
-        candidates = [*self._deadlines.values(), *self._machine_deadlines()]
-        return min(candidates, default=None)
-
-    def _machine_deadlines(self) -> list[float]:
-        session = self.agent.session.next_deadline() if self.agent is not None else None
-        machines = (
+        nearest = min(self._deadlines.values(), default=inf)
+        for deadline in (
             self.carrier.playout.next_deadline() if self.carrier.started else None,
             self.carrier.reorder.next_deadline(),
             self._keypad.next_deadline(),
             self._last_words.next_deadline(),
             self._background.next_deadline(),
-            session,
-        )
-        return [deadline for deadline in machines if deadline is not None]
+            self.agent.session.next_deadline() if self.agent is not None else None,
+        ):
+            if deadline is not None and deadline < nearest:
+                nearest = deadline
+        return nearest if nearest < inf else None
 
     def poll(self, now: float) -> None:
         if self.over():

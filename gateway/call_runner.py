@@ -352,7 +352,12 @@ class CallRunner:
         self.finished.set()
 
     def _wake(self, now: float) -> None:
+        """A deadline has come, unless audio has moved it meanwhile, as a stream of frames always does."""
         self.bridge.armed = inf
+        deadline = self.bridge.next_deadline()
+        if deadline is None or now < deadline:
+            self._rearm()
+            return
         if self._trace is not None:
             self._trace.event("poll", now)
         try:
