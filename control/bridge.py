@@ -91,6 +91,43 @@ class Bridge:
     `wake_changed` says that the deadline may have come nearer since the owner last looked.
     """
 
+    __slots__ = (
+        "_answer_owed",
+        "_background",
+        "_break_expected",
+        "_deadlines",
+        "_deaf",
+        "_file",
+        "_greeted",
+        "_guarded",
+        "_holds",
+        "_instruction_owed",
+        "_keypad",
+        "_last_media",
+        "_last_words",
+        "_redial",
+        "_rotate",
+        "_told",
+        "_uplink_dropped",
+        "agent",
+        "answered_at",
+        "armed",
+        "carrier",
+        "conversation",
+        "ended_at",
+        "ended_reason",
+        "outputs",
+        "policy",
+        "started",
+        "timeline",
+        "tools",
+        "transcript",
+        "turns",
+        "usage",
+        "wake_changed",
+        "ws_unavailable",
+    )
+
     def __init__(self, policy: CallPolicy, now: float) -> None:
         self.policy = policy
         self.outputs = Outputs()

@@ -52,6 +52,35 @@ class _Run:
 class CarrierLeg:
     """Driven by the bridge with what the socket brings and with time passing; writes to `outputs`."""
 
+    __slots__ = (
+        "_earlier",
+        "_frame",
+        "_heard_offset",
+        "_last_media",
+        "_lead",
+        "_other_law",
+        "_outputs",
+        "_rate",
+        "_record",
+        "_runs",
+        "_runs_seen",
+        "_said",
+        "_settle_at",
+        "_stopped_at",
+        "_unrecorded",
+        "agent_level",
+        "caller_level",
+        "caller_samples",
+        "formats_known",
+        "generation",
+        "inbound",
+        "playout",
+        "recorder",
+        "reorder",
+        "started",
+        "stream",
+    )
+
     def __init__(self, outputs: Outputs, *, lead: float, heard_offset: float, record: bool) -> None:
         self._outputs = outputs
         self._lead = lead

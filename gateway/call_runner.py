@@ -111,6 +111,35 @@ class CallRunner:
     loop's callbacks: they may give orders at once and must not block.
     """
 
+    __slots__ = (
+        "_agent_link",
+        "_agent_listener",
+        "_carrier_link",
+        "_connects",
+        "_discarded",
+        "_failure",
+        "_follow",
+        "_loop",
+        "_news",
+        "_now",
+        "_outbound",
+        "_provider",
+        "_recording",
+        "_report",
+        "_services",
+        "_started_at",
+        "_telling",
+        "_texts",
+        "_trace",
+        "bridge",
+        "call_id",
+        "carrier",
+        "finished",
+        "generation",
+        "record",
+        "summary",
+    )
+
     def __init__(
         self,
         call_id: str,
