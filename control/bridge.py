@@ -438,8 +438,7 @@ class Bridge:
         playout = self.carrier.playout
         leg.agent_audio(item, audio, playout)
         self._send_due(now)
-        if not playout.settled_until(self.armed):
-            self._playout_moved()
+        self._playout_moved()
 
     def _may_be_heard(self, now: float) -> bool:
         """Nothing of an agent on hold; of one whose last words are awaited, only the response under way."""
@@ -449,7 +448,10 @@ class Bridge:
         return True
 
     def _playout_moved(self) -> None:
-        deadline = self.carrier.playout.next_deadline()
+        playout = self.carrier.playout
+        if playout.settled_until(self.armed):
+            return
+        deadline = playout.next_deadline()
         if deadline is not None and deadline < self.armed:
             self.wake_changed = True
 

@@ -200,9 +200,7 @@ class CarrierLeg:
         return audio and not playout.fill_silence
 
     def mark_reached(self, name: str, now: float) -> bool:
-        proved = self.playout.reached(name, now)
-        self._record_heard()
-        return proved
+        return self.playout.reached(name, now)
 
     def cut(self, now: float) -> Cut:
         """Stop the agent at once, at the carrier first; return what was heard."""
@@ -299,10 +297,10 @@ class CarrierLeg:
 
     def _settle(self) -> None:
         self._settle_at = self.caller_samples + self._samples(_RECORD_EVERY)
+        self._record_heard()
         if self.recorder is None:
             return
         self._record_said()
-        self._record_heard()  # by the clock, where marks are overdue
         until = self.caller_samples
         if self.playout.acked < self.playout.sent:
             outstanding, _ = self._place(self.playout.acked, 1)
