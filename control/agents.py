@@ -192,8 +192,8 @@ class AgentConfig(Part):
     )
     extraction_schema: dict[str, Any] | None = Field(
         default=None,
-        description="JSON Schema (2020-12) of an object that is extracted from the transcript after the call. Kept, "
-        "and not asked for yet.",
+        description="JSON Schema (2020-12) of an object that is extracted from the transcript after the call, by the "
+        "model of `OFFHOOK_EXTRACTION_URL`.",
     )
     fallback_providers: tuple[Word, ...] = Field(
         default=(),

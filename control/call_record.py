@@ -118,6 +118,8 @@ class EventRecord:
     """More of `data`, for the event's webhooks and for nobody else (the digits of a sensitive gather)."""
     tool_log: ToolLog | None = field(default=None, repr=False)
     """The run of a tool that this is the end of: kept with it, apart."""
+    extraction_schema: Mapping[str, object] | None = field(default=None, repr=False)
+    """Of the call's last event: what is to be extracted from the call from now on."""
 
 
 PUBLISHED = frozenset(

@@ -150,6 +150,7 @@ async def call_house(
                 node=node,
                 max_calls=settings.max_calls,
                 tariff=tariff(settings),
+                extracts=settings.extraction_url is not None,
             )
         )
         tasks.spawn(_keep_running(keeper.repair), "store repair")

@@ -215,7 +215,7 @@ class CallEndpoints:
             endpoint(
                 "GET", "/v1/calls/{call_id}/transcript", self.transcript,
                 summary="What was said", tag=TAG, query=TranscriptQuery, body=NoBody,
-                answers={200: TranscriptShape}, problems=("not_found",),
+                answers={200: TranscriptShape}, also=("text/plain", "text/vtt"), problems=("not_found",),
                 description="`format=text` and `format=vtt` answer text/plain and text/vtt.",
             ),
             endpoint(
@@ -301,14 +301,14 @@ class CallEndpoints:
                 raise no_such_call()
 
     async def _record(self, tenant_id: str, call_id: str) -> CallRecord:
-        """A call's process knows most of it; of what is kept, whether it was erased, and people's notes."""
+        """A call's process knows most of it; of what is kept, whether it was erased, and what others add."""
         kept = await self._store.call(tenant_id, call_id)
         known = self._calls.live_record(tenant_id, call_id)
         if known is None or (kept is None and not known.live):
             known = kept
         if known is None:
             raise no_such_call()
-        return known if kept is None else replace(known, notes=kept.notes)
+        return known if kept is None else replace(known, notes=kept.notes, extracted_data=kept.extracted_data)
 
 
 def refusal(refused: Refused) -> Problem:

@@ -22,7 +22,9 @@ from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
 from control.api.ports import CallControl, Effective, FetchAudio, HealthChecks
 from control.api.routes import Reception
+from control.api.statistics_endpoints import StatisticsEndpoints
 from control.api.tool_log_endpoints import ToolLogEndpoints
+from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.directory import Directory
 from control.news import EventNews
 from control.stores.store import Store
@@ -40,6 +42,7 @@ class ApiParts:
     news: EventNews
     fetch_audio: FetchAudio
     health: HealthChecks
+    webhooks: WebhookParts
     carriers: Callable[[], frozenset[str]]
     gaps: StreamGaps
     version: str
@@ -65,12 +68,14 @@ class RestApi:
         desk = AgentDesk(parts.directory, parts.agents)
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store).endpoints(),
+            *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
             *AgentEndpoints(desk, parts.effective).endpoints(),
             *AgentVersionEndpoints(desk).endpoints(),
             *AgentToolEndpoints(desk).endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
+            *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,

@@ -94,6 +94,8 @@ class Parts:
     max_calls: int
     tariff: Tariff = field(default_factory=Tariff)
     """What calls cost, beside the carrier's minutes."""
+    extracts: bool = False
+    """Whether there is somebody to extract data from calls after their end."""
 
 
 class CallService:
@@ -507,6 +509,7 @@ class CallService:
             describe=self._parts.describe,
             price=self._price_of(agent),
             world=world,
+            extracts=self._parts.extracts,
             gaps=self.gaps,
             renamed=self._renamed,
             closed=self._closed,

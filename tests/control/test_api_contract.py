@@ -33,10 +33,11 @@ CONFORMANCE = [
     response_headers_conformance,
 ]
 
-# What aiohttp reads of a request's first line, less its method and version.
-LONGEST_URL = 8_000
 # Of each endpoint.
 EXAMPLES = 10
+
+# Beyond so many bytes aiohttp refuses a request's first line, before anybody of ours sees it.
+LONGEST_LINE = 8190
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +128,10 @@ def answered(operation: Any, mode: GenerationMode, gateway: Live, seen: set[int]
         response = case.call(
             base_url=gateway.url, headers={"Authorization": f"Bearer {gateway.secret}"}, timeout=30
         )
-        if len(response.request.url or "") > LONGEST_URL:
-            return  # aiohttp's parser refuses it before anything of ours sees it
         seen.add(response.status_code)
         assert response.status_code != 500, response.text
+        if len(response.request.path_url) > LONGEST_LINE - len("OPTIONS  HTTP/1.1"):
+            return
         case.validate_response(response, checks=CONFORMANCE)
 
     sent()
