@@ -16,6 +16,7 @@ import structlog
 
 from control.agent_book import AgentBook
 from control.agent_run import EffectiveAgent
+from control.directory import Directory
 from control.news import EventNews
 from control.service.admission import RENEWED, Admission
 from control.service.bare_calls import BareCalls
@@ -59,6 +60,9 @@ class CallHouse:
     store: Store
     live: LiveState
     tenancy: Tenancy
+    book: AgentBook
+    directory: Directory
+    reception: Reception
     accounts: Accounts
     service: CallService
     calls: Calls
@@ -127,7 +131,7 @@ async def call_house(
         keeper = Keeper(store, journal, world, stored)
         node = node_of(settings.data_dir)
         agents = directory(settings, world.wall())
-        book = AgentBook(store.agents, secret_keys(settings), world.wall)
+        book = AgentBook(store.agents, secret_keys(settings), new_id=world.new_id, clock=world.wall)
         bare = BareCalls(keeper, world, node=node, agent_id=agents.default.agent_id, describe=describe)
         calls = Calls(defaults, services, bare=bare, overloaded=lag.overloaded)
         tokens = StreamTokens()
@@ -139,19 +143,20 @@ async def call_house(
             clock=loop.time,
         )
         admission = Admission(tenancy, live.slots)
+        reception = Reception(
+            House(
+                defaults=agent_defaults(settings),
+                timezone=settings.timezone,
+                speech=services.speech is not None and services.speech.available,
+                answer_wait=settings.answer_wait_s,
+            )
+        )
         service = CallService(
             Parts(
                 store=store,
                 keeper=keeper,
                 accounts=accounts,
-                reception=Reception(
-                    House(
-                        defaults=agent_defaults(settings),
-                        timezone=settings.timezone,
-                        speech=services.speech is not None and services.speech.available,
-                        answer_wait=settings.answer_wait_s,
-                    )
-                ),
+                reception=reception,
                 switchboard=Switchboard(agents, book, store.numbers),
                 room=room,
                 tools=tools,
@@ -175,6 +180,9 @@ async def call_house(
             store=store,
             live=live,
             tenancy=tenancy,
+            book=book,
+            directory=agents,
+            reception=reception,
             accounts=accounts,
             service=service,
             calls=calls,

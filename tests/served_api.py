@@ -112,13 +112,19 @@ async def served(
 
 
 @asynccontextmanager
-async def whole_api(carrier: str, folder: Path, **options: Any) -> AsyncIterator[tuple[House, Users]]:
-    """The API of a whole house, and whoever has its first key. Calls that are left are ended at once."""
+async def whole_api(
+    carrier: str, folder: Path, *, key: str | None = None, **options: Any
+) -> AsyncIterator[tuple[House, Users]]:
+    """The API of a whole house, and whoever has its first key. Calls that are left are ended at once.
+
+    Args:
+        key: of a database that has one already.
+    """
     async with (
-        whole_house(carrier, folder, **{"drain_s": 0.0, **options}) as house,
+        whole_house(carrier, folder, key=key, **{"drain_s": 0.0, **options}) as house,
         aiohttp.ClientSession() as session,
     ):
-        secret = (house.gateway.settings.data_dir / "first.key").read_text("ascii").strip()
+        secret = key or (house.gateway.settings.data_dir / "first.key").read_text("ascii").strip()
         yield house, Users(session, house.gateway.port, secret)
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from control.stores.keys import Scope
 from tests.conftest import RunAsync
-from tests.contracts.records import NOON
 from tests.served_api import Users, made, whole_api
 from tests.whole_house import House
 
@@ -103,6 +102,7 @@ def test_nothing_of_ours_is_there_for_another_tenant(real: RunAsync, tmp_path: P
             stranger = users.with_key((await made(store, Scope.FULL, "another")).secret)
             asked = 0
             for method, path, operation in lines(document):
+
                 def named(match: re.Match[str]) -> str:
                     name = match[1]
                     return known.get(name) or _OTHER_PARAMETERS.get(name) or f"{name}_of_ours"
@@ -112,8 +112,6 @@ def test_nothing_of_ours_is_there_for_another_tenant(real: RunAsync, tmp_path: P
                 assert (said.status, said.code) == (404, "not_found"), f"{method} {place}: {said.json}"
                 asked += 1
             assert asked > 40
-            for method, path, operation in lines(document):
-                assert method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
             # All of it is still there.
             for name, where in (
                 ("call_id", "/v1/calls"),

@@ -43,7 +43,11 @@ def test_a_tenant_is_made_with_a_key_shown_changed_and_deleted(real: RunAsync, t
             kept = (await users.ask("GET", path)).json
             assert "key" not in kept
             assert "webhook_secret" not in kept
-            assert (kept["max_calls"], kept["requests_per_minute"], kept["own_webhook_secret"]) == (2, None, True)
+            assert (kept["max_calls"], kept["requests_per_minute"], kept["own_webhook_secret"]) == (
+                2,
+                None,
+                True,
+            )
             listed = (await users.ask("GET", "/v1/tenants")).json["data"]
             assert [each["tenant_id"] for each in listed] == [tenant_id, "default"]
             changed = await users.ask("PATCH", path, json={"name": "Acme Inc.", "max_calls": None})
@@ -142,7 +146,7 @@ def test_a_tenant_that_has_anything_is_not_deleted(real: RunAsync, tmp_path: Pat
 
 def test_a_tenants_own_limits_hold_at_once(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with whole_api("telnyx", tmp_path, far_end=PATIENT, max_calls=5) as (house, users):
+        async with whole_api("telnyx", tmp_path, max_calls=5) as (_, users):
             tenant_id, theirs, _ = await new_tenant(users, max_calls=3, requests_per_minute=6)
             path = f"/v1/tenants/{tenant_id}"
             said = await theirs.ask("GET", "/v1/account")
@@ -165,7 +169,9 @@ def test_a_caller_who_was_transferred_takes_no_slot(real: RunAsync, tmp_path: Pa
             await users.ask("PATCH", "/v1/tenants/default", json={"max_calls": 1})
             call_id = (await house.dial()).json["call_id"]
             await house.happened(call_id, "call.started")
-            assert refused(await users.ask("POST", "/v1/calls", json={"to": OTHER, "agent_id": "default"})) == (
+            assert refused(
+                await users.ask("POST", "/v1/calls", json={"to": OTHER, "agent_id": "default"})
+            ) == (
                 422,
                 "from_number_missing",
             )

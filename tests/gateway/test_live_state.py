@@ -1,7 +1,7 @@
 """What the processes of one gateway count together, and that calls are taken when they cannot."""
 
-import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,39 +46,35 @@ def test_two_processes_count_together(real: RunAsync, tmp_path: Path) -> None:
 
 @over_redis
 def test_two_gateways_share_a_tenants_calls_and_requests(real: RunAsync, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        shared = {"database_url": f"sqlite:///{tmp_path}/shared.db", "api_requests_per_minute": 40}
-        with redis_server(tmp_path) as url:
-            options = {**shared, "redis_url": url}
-            async with whole_api("telnyx", tmp_path / "a", **options) as (first, users):
-                second_options = {**options, "telnyx_connection_id": None}
-                del second_options["telnyx_connection_id"]
-                async with whole_api("telnyx", tmp_path / "b", key=users.secret, **second_options) as (
-                    second,
-                    others,
-                ):
-                    one = await users.ask("PATCH", "/v1/tenants/default", json={"max_calls": 1})
-                    assert one.json["max_calls"] == 1
-                    first.ring()
-                    call_id = await first.the_call()
-                    await first.happened(call_id, "call.started")
-                    refused = await second.dial()
-                    assert (refused.status, refused.code) == (429, "concurrent_call_limit")
-                    assert (await first.ask(call_id, "end", after="now")).status == 200
-                    await first.ended(call_id)
-                    assert (await second.dial()).status == 201
-                    before = int((await users.ask("GET", "/v1/account")).headers["X-RateLimit-Remaining"])
-                    after = int((await others.ask("GET", "/v1/account")).headers["X-RateLimit-Remaining"])
-                    assert after == before - 1
+    async def scenario(url: str) -> None:
+        shared: dict[str, Any] = {"database_url": f"sqlite:///{tmp_path}/shared.db", "redis_url": url}
+        async with (
+            whole_api("telnyx", tmp_path / "a", **shared) as (first, users),
+            whole_api("telnyx", tmp_path / "b", key=users.secret, **shared) as (second, others),
+        ):
+            one = await users.ask("PATCH", "/v1/tenants/default", json={"max_calls": 1})
+            assert one.json["max_calls"] == 1
+            first.ring()
+            call_id = await first.the_call()
+            await first.happened(call_id, "call.started")
+            refused = await second.dial()
+            assert (refused.status, refused.code) == (429, "concurrent_call_limit")
+            assert (await first.ask(call_id, "end", after="now")).status == 200
+            await first.ended(call_id)
+            assert (await second.dial()).status == 201
+            before = int((await users.ask("GET", "/v1/account")).headers["X-RateLimit-Remaining"])
+            after = int((await others.ask("GET", "/v1/account")).headers["X-RateLimit-Remaining"])
+            assert after == before - 1
 
-    real(scenario())
+    with redis_server(tmp_path) as url:
+        real(scenario(url))
 
 
 @over_redis
 def test_calls_are_taken_while_redis_is_gone_and_somebody_is_told(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
         with redis_server(tmp_path) as url:
-            async with whole_api("telnyx", tmp_path, redis_url=url) as (house, users):
+            async with whole_api("telnyx", tmp_path, redis_url=url) as (_, users):
                 detailed = (await users.ask("GET", "/v1/health/detailed")).json
                 assert detailed["dependencies"]["redis"]["ok"]
         # Its port is taken back, and nothing answers there.
