@@ -14,6 +14,7 @@ what the bridge cannot: whether the call lives without its stream, and what it i
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 
 from control.agent_leg import AgentLeg
@@ -41,6 +42,7 @@ from control.media_orders import (
     PlayedOut,
     PlayFile,
     PromptPlayed,
+    Reconfigure,
     Record,
     Release,
     ReleaseAgent,
@@ -129,6 +131,9 @@ class Bridge:
         self._answer_owed = False
         self._uplink_dropped = 0
         self._instruction_owed: str | None = None
+        self._changes: Reconfigure | None = None
+        """What is different from the configuration that sessions are opened with."""
+        self._change_owed = False
         self._told = 0
         self._rotate = False
         self._holds = Holds()
@@ -334,6 +339,9 @@ class Bridge:
         self.agent = self.conversation.agent = AgentLeg(
             session, self.outputs, uplink_frames=self.policy.uplink_frames
         )
+        self._change_owed = False
+        if self._changes is not None:
+            session.reconfigure(instructions=self._changes.instructions, tools=self._changes.tools)
         session.opened(now, history=self.transcript.history(), wall=wall)
         if self._greeted:
             session.inject(Role.SYSTEM, _RESUMED, now)
@@ -710,6 +718,8 @@ class Bridge:
                 self._tell(role, text, now)
                 self._answer_owed = self._answer_owed or respond
                 self._review(now)
+            case Reconfigure():
+                self._reconfigure(order, now)
             case ToolResult(tool_call_id, output):
                 self._tool_result(tool_call_id, output, now)
             case CollectDigits(secret):
@@ -812,6 +822,27 @@ class Bridge:
         self.transcript.note(item_id, role, words, self._since_answer(now))
         if self.agent is not None:
             self.agent.session.inject(role, words, now, item_id=item_id)
+
+    def _reconfigure(self, order: Reconfigure, now: float) -> None:
+        """Take over what the order names; what an earlier one has named stays."""
+        before = self._changes or Reconfigure()
+        self._changes = Reconfigure(
+            instructions=before.instructions if order.instructions is None else order.instructions,
+            tools=before.tools if order.tools is None else order.tools,
+        )
+        if order.greeting is not None and not self._greeted:
+            self.policy = replace(self.policy, greeting=order.greeting or None)
+        self._change_owed = order.instructions is not None or order.tools is not None
+        self._pay_change()
+        self.timeline.add(now, "agent.reconfigured", at_once=not self._change_owed)
+
+    def _pay_change(self) -> None:
+        """Tell the model what has changed, between two of its turns."""
+        if self._change_owed and self._changes is not None and self.agent is not None:
+            if self.agent.session.responding:
+                return
+            self._change_owed = False
+            self.agent.session.reconfigure(instructions=self._changes.instructions, tools=self._changes.tools)
 
     def _next_item(self, kind: str) -> str:
         self._told += 1
@@ -946,6 +977,8 @@ class Bridge:
             self._attend(now)
             if self.over():
                 return
+        if self._change_owed:
+            self._pay_change()
         if self.agent is not None:
             self.agent.flush()
         if self._rotate and self.turns.quiet and not self.conversation.saying():

@@ -41,6 +41,8 @@ class CallBrief:
     """An inbound call that is not to be answered, and why."""
     answer_wait: float = 2.0
     """How long an inbound call rings for the agent to get ready."""
+    asks_server: bool = False
+    """Whether the agent's server is asked what the call is to be; it has as long as the agent."""
     ring_timeout: int = RING_TIMEOUT
     max_duration: float = LONGEST_CALL
     """From the answer; the time after a transfer does not count."""

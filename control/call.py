@@ -28,7 +28,7 @@ from control.call_tools import CallTools
 from control.call_transfer import CallTransfer, TransferView
 from control.deadlines import Due
 from control.effects import CommandDone, CommandRefused, Effect
-from control.inputs import Asked, CallInput, DrainAsked, Found, NotFound, ToolFinished
+from control.inputs import Asked, CallInput, DrainAsked, Found, NotFound, ServerHeard, ToolFinished
 from control.media_orders import (
     AgentGone,
     AgentUp,
@@ -158,6 +158,8 @@ class Call:
                 self._setup.found(happened, now)
             case NotFound():
                 self._setup.not_found(now)
+            case ServerHeard():
+                self._setup.server_heard(now)
             case DrainAsked(within=within):
                 self._drain(within, now)
             case (

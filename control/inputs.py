@@ -64,4 +64,11 @@ class DrainAsked:
     within: float
 
 
-CallInput = CallEvent | Report | CommandOutcome | Asked | ToolFinished | Found | NotFound | DrainAsked
+@dataclass(frozen=True, slots=True)
+class ServerHeard:
+    """The agent's server has said what this call is to be, or will not: nobody waits for it any more."""
+
+
+CallInput = (
+    CallEvent | Report | CommandOutcome | Asked | ToolFinished | Found | NotFound | DrainAsked | ServerHeard
+)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from control.requests import RecordingAction
+from media.realtime.configuration import ToolSpec
 from media.realtime.events import Role
 from telephony.causes import EndedReason
 
@@ -122,6 +123,19 @@ class TellAgent:
     respond: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconfigure:
+    """Go on with other instructions, tools or greeting; None: with the same.
+
+    The model is told before its greeting, or at the next moment in which it says nothing. A greeting that was asked
+    for already stays what it was; an empty one lets the caller speak first.
+    """
+
+    instructions: str | None = field(default=None, repr=False)
+    greeting: str | None = field(default=None, repr=False)
+    tools: tuple[ToolSpec, ...] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ToolResult:
     """What came of a tool the model called; it is asked to go on."""
@@ -176,6 +190,7 @@ MediaOrder = (
     | PlayFile
     | StopFile
     | TellAgent
+    | Reconfigure
     | ToolResult
     | CollectDigits
     | StopCollecting

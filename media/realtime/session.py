@@ -14,6 +14,7 @@ any audio flows. It is never noise.
 import binascii
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import Enum
 
 import pybase64
@@ -140,6 +141,7 @@ class RealtimeSession:
         self._dialect = dialect
         self._out: list[bytes] = []
         self._configures = 0
+        self._configures_again = 0
         self._configure_deadline: float | None = None
         self._opened_at = 0.0
         self._wall: float | None = None
@@ -251,6 +253,20 @@ class RealtimeSession:
         return [close_fault(code, reason)]
 
     # -- the bridge
+
+    def reconfigure(self, *, instructions: str | None, tools: tuple[ToolSpec, ...] | None) -> None:
+        """Go on with other instructions or tools (None: with the same); a response under way keeps what it began with.
+
+        Before `opened` nothing is sent: the session begins so.
+        """
+        changes = {"instructions": instructions, "tools": tools}
+        self._config = replace(
+            self._config, **{name: value for name, value in changes.items() if value is not None}
+        )
+        if self.state in (SessionState.CONFIGURING, SessionState.READY):
+            self._configures_again += 1
+            event_id = f"reconfigure_{self._configures_again}"
+            self._send(openai.session_change(self._config, self._dialect, event_id))
 
     @property
     def responding(self) -> bool:
