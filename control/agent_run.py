@@ -11,8 +11,11 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from pydantic import ValidationError
+
 from control.agents import AgentConfig, BargeInConfig, DtmfConfig, TurnDetectionConfig
 from control.policy import BargeIn, CallPolicy
+from control.server_answer import CallChanges
 from control.templates import Filling
 from control.tool_definition import ToolDefinition
 from control.tools import built_in
@@ -74,6 +77,29 @@ def effective(config: AgentConfig, defaults: AgentDefaults, variables: Variables
         provider=complete.provider or DEFAULT_PROVIDER,
         rate_per_minute=defaults.rate_per_minute if rate is None else rate,
     )
+
+
+def changed(agent: EffectiveAgent, changes: CallChanges) -> EffectiveAgent:
+    """Return the agent as one call wants it that is different in these respects.
+
+    Raises:
+        ValueError: the changed agent does not hold together: a tool that nobody runs, two of one name.
+    """
+    taken = {name: getattr(changes, name) for name in changes.named() if name != "metadata"}
+    config = agent.config.model_copy(update=taken)
+    try:
+        AgentConfig(
+            tools=config.tools, server_url=config.server_url, transfer_targets=config.transfer_targets
+        )
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+    session = replace(
+        agent.session,
+        instructions=config.instructions or agent.session.instructions,
+        tools=tool_specs(config),
+    )
+    policy = replace(agent.policy, greeting=config.greeting or None)
+    return replace(agent, config=config, session=session, policy=policy)
 
 
 # What is left out

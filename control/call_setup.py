@@ -1,9 +1,10 @@
 """How a call begins: dialled or come in, ringing, answered, joined with its agent.
 
-Theory of operation. The agent connects while the call rings, and its server is asked. An inbound call is answered when
-both are ready or have been waited for long enough: by a command (Telnyx), or by the answer to the carrier's question (Twilio). An
-outbound call is dialled at most once: a dial of unknown outcome is settled by the first webhook with our token, by
-asking the carrier, or by the ring deadline; a call that turns up after that is hung up.
+Theory of operation. The agent connects while the call rings, and its server is asked what the call is to be. An
+inbound call is answered when both are ready or have been waited for long enough: by a command (Telnyx), or by the
+answer to the carrier's question (Twilio). An outbound call is dialled at most once: a dial of unknown outcome is
+settled by the first webhook with our token, by asking the carrier, or by the ring deadline; a call that turns up after
+that is hung up.
 """
 
 from datetime import datetime

@@ -41,6 +41,10 @@ class ToolFinished:
     """What went wrong, for whoever runs the tool."""
     attempts: int = 0
     """How many requests were made."""
+    actions: tuple[CallRequest, ...] = field(default=(), repr=False)
+    """What the agent's server wants done, which has run it."""
+    fault: str = ""
+    """Why what it wants done cannot be understood."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

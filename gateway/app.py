@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from control.api.rest_api import RestApi
 from control.stores.store import Store
+from gateway.agent_servers import AgentServers
 from gateway.agent_tools import AgentTools
 from gateway.call_house import CallHouse, call_house, database_of
 from gateway.call_runner import CallServices
@@ -25,6 +26,7 @@ from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
 from gateway.rest_house import calls_secret, described, egress_policy, rest_house
 from gateway.server import create_app, create_metrics_app, serving
+from gateway.server_signing import ServerSigning
 from gateway.settings import Settings
 from gateway.speech import SpeechPort, Voice
 from gateway.speech_espeak import EspeakVoice
@@ -123,6 +125,7 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         store = await Store.open(database_of(settings), migrate=settings.migrate)
         stack.push_async_callback(store.close)
         egress = await stack.enter_async_context(Egress(egress_policy(settings)))
+        signing = server_signing(settings)
         house = await stack.enter_async_context(
             call_house(
                 settings,
@@ -130,7 +133,8 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
                 call_defaults(settings),
                 services,
                 describe=described,
-                tools=agent_tools(settings, egress),
+                tools=AgentTools(ToolRunner(egress), signing),
+                servers=AgentServers(egress, signing),
             )
         )
         api = await stack.enter_async_context(rest_house(settings, house, egress))
@@ -181,9 +185,9 @@ async def extraction(settings: Settings, house: CallHouse) -> AsyncIterator[None
         await extractor.close()
 
 
-def agent_tools(settings: Settings, egress: Egress) -> AgentTools:
-    """What runs the agents' own tools."""
-    return AgentTools(ToolRunner(egress), secret=calls_secret(settings), clock=lambda: datetime.now(UTC))
+def server_signing(settings: Settings) -> ServerSigning:
+    """What proves to agents' servers that it is us."""
+    return ServerSigning(calls_secret(settings), clock=lambda: datetime.now(UTC))
 
 
 def _certificate(settings: Settings) -> Certificate | None:

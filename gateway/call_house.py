@@ -20,7 +20,7 @@ from control.news import EventNews
 from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
-from control.service.ports import Describe, Tools, World
+from control.service.ports import AgentServers, Describe, Tools, World
 from control.service.reception import House, Reception
 from control.service.reconciliation import PERIOD, Reconciliation
 from control.service.switchboard import Switchboard
@@ -88,6 +88,7 @@ async def call_house(
     *,
     describe: Describe,
     tools: Tools,
+    servers: AgentServers,
 ) -> AsyncIterator[CallHouse]:
     """Open everything; leaving closes it, calls and all.
 
@@ -140,6 +141,7 @@ async def call_house(
                 switchboard=Switchboard(agents, book, store.numbers),
                 room=room,
                 tools=tools,
+                servers=servers,
                 describe=describe,
                 world=world,
                 node=node,

@@ -67,9 +67,11 @@ TESTED_ELSEWHERE = {
     # The API's rooms, asked over HTTP.
     "control/api/endpoint.py": "values without behaviour; tests/control/test_api_routes.py declares some",
     "control/api/problem_codes.py": "tests/control/test_api_document.py holds each against its status",
+    "control/api/command_bodies.py": "tests/control/test_api_control_endpoints.py and _server_answers.py write them",
     "control/api/rest_api.py": "tests/gateway/test_commands_openapi.py prints it; every test over HTTP asks it",
     "control/api/ports.py": "protocols and values; every test of the API is made of them",
     "gateway/order_form.py": "tests/gateway/test_trace.py and test_replay.py write and read orders",
+    "gateway/server_signing.py": "tests/gateway/test_agent_servers.py and test_agent_tools.py check its signatures",
     "gateway/rest_house.py": "tests/control/test_api_platform_endpoints.py and others ask a whole house",
     "gateway/demo_backend.py": "tests/gateway/test_callback_demo.py is its every use",
     "gateway/commands/examples.py": "two paths; tests/gateway/test_demo.py plays what is there",

@@ -34,6 +34,7 @@ from control.service.keeper import Keeper
 from control.service.ledger import Ledger
 from control.service.live_call import LiveCall
 from control.service.ports import (
+    AgentServers,
     CallStore,
     CarrierAccount,
     CarrierAccounts,
@@ -87,6 +88,7 @@ class Parts:
     switchboard: Switchboard
     room: MediaRoom
     tools: Tools
+    servers: AgentServers
     describe: Describe
     world: World
     node: str
@@ -495,10 +497,11 @@ class CallService:
         ports = CallPorts(
             mint_stream=mint,
             new_id=world.new_id,
-            built_in=built_in_of(agent, world.new_id),
+            # Its server may give the call other tools.
+            built_in=lambda name, arguments: built_in_of(live.agent, world.new_id)(name, arguments),
             begun_at=begun_at,
         )
-        return LiveCall(
+        live = LiveCall(
             Call(brief, ports, now),
             agent=agent,
             account=account,
@@ -506,6 +509,7 @@ class CallService:
             chronicle=Chronicle(record, new_id=world.new_id, begun_at=begun_at, now=now),
             room=self._parts.room,
             tools=self._parts.tools,
+            servers=self._parts.servers,
             describe=self._parts.describe,
             price=self._price_of(agent),
             world=world,
@@ -514,6 +518,7 @@ class CallService:
             renamed=self._renamed,
             closed=self._closed,
         )
+        return live
 
     def _price_of(self, agent: EffectiveAgent | None) -> Callable[[CallRecord], CallRecord]:
         model = agent.session.model if agent is not None else None

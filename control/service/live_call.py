@@ -16,7 +16,7 @@ from typing import assert_never
 
 import structlog
 
-from control.agent_run import EffectiveAgent
+from control.agent_run import EffectiveAgent, changed
 from control.call import Call
 from control.call_documents import Wait
 from control.call_ending import NOT_IN_PROGRESS
@@ -38,15 +38,17 @@ from control.effects import (
     RunTool,
     StartMedia,
 )
-from control.inputs import Asked, CallInput
-from control.media_orders import EndMedia, MediaEnded, Report, StreamDown, StreamUp
+from control.inputs import Asked, CallInput, ServerHeard
+from control.media_orders import EndMedia, MediaEnded, Reconfigure, Report, StreamDown, StreamUp
 from control.ownership import Ownership
 from control.records import MediaSummary
 from control.requests import Accepted, Answer, CallRequest, EndCall, Refused
+from control.server_answer import CallChanges
 from control.service.chronicle import Chronicle
 from control.service.commander import Commander
 from control.service.ledger import Ledger
-from control.service.ports import CallMedia, CarrierAccount, Describe, MediaRoom, Tools, World
+from control.service.ports import AgentServers, CallMedia, CarrierAccount, Describe, MediaRoom, Tools, World
+from control.service.server_talk import CallSide, ServerTalk
 from control.service.stream_gaps import StreamGaps
 from control.timeline import TimelineEvent
 from telephony.calls import TwimlRequested
@@ -76,6 +78,7 @@ class LiveCall:
         chronicle: Chronicle,
         room: MediaRoom,
         tools: Tools,
+        servers: AgentServers,
         describe: Describe,
         price: Callable[[CallRecord], CallRecord],
         world: World,
@@ -103,6 +106,7 @@ class LiveCall:
         self._chronicle = chronicle
         self._room = room
         self._tools = tools
+        self._servers = servers
         self._describe = describe
         self._price = price
         self._world = world
@@ -119,6 +123,7 @@ class LiveCall:
         self._moved = asyncio.Event()
         self._tickets: dict[str, asyncio.Future[Answer]] = {}
         self._tool_tasks: set[asyncio.Task[None]] = set()
+        self._talk: ServerTalk | None = None
 
     # What it is
 
@@ -212,6 +217,8 @@ class LiveCall:
         self._commander.cancel()
         for task in self._tool_tasks:
             task.cancel()
+        if self._talk is not None:
+            self._talk.stop()
         self.ledger.close()
 
     # How
@@ -256,6 +263,8 @@ class LiveCall:
                     self._media.order(order)
             case Publish():
                 entries.append(self._entry(effect))
+                if effect.name == "call.started" and self._talk is not None:
+                    self._talk.talking()
                 if effect.name == "call.ended":
                     entries += self._unextracted()
             case Perform(command=command):
@@ -339,7 +348,43 @@ class LiveCall:
     async def _tool(self, wanted: RunTool) -> None:
         if self.agent is None:
             return
-        self.tell(await self._tools.run(wanted, self.agent, self.record))
+        finished = await self._tools.run(wanted, self.agent, self.record)
+        self.tell(finished)
+        if self._talk is not None and finished.fault:
+            self._talk.failed("tool.call", finished.fault)
+        elif self._talk is not None:
+            self._talk.command("tool.call", finished.actions)
+
+    # The agent's own server
+
+    def _ask_server(self, agent: EffectiveAgent) -> None:
+        side = CallSide(
+            ask=self.ask,
+            change=self._change,
+            heard=lambda: self.tell(ServerHeard()),
+            note=self._note,
+            agent=lambda: self.agent or agent,
+            record=lambda: self.record,
+        )
+        self._talk = ServerTalk(self._servers, side, self._world, name=self.call_id)
+        self._talk.begin()
+
+    def _change(self, changes: CallChanges) -> None:
+        """This call is to be different from here on."""
+        if self.agent is None or self._media is None or self.ended:
+            return
+        self.agent = changed(self.agent, changes)
+        if changes.metadata is not None:
+            given = changes.metadata
+            self._call.amend(lambda record: replace(record, metadata={**record.metadata, **given}))
+        tools = self.agent.session.tools if changes.tools is not None else None
+        order = Reconfigure(instructions=changes.instructions, greeting=changes.greeting, tools=tools)
+        if order != Reconfigure():
+            self._media.order(order)
+        self.ledger.write(self.record, [])
+
+    def _note(self, name: str, data: Mapping[str, object]) -> None:
+        self.ledger.write(self.record, [self._chronicle.entry(name, data, self._world.now())])
 
     # The media
 
@@ -349,6 +394,8 @@ class LiveCall:
         self._media = self._room.begin(
             self.call_id, self.account.carrier, self.agent, report=self._reported, follow=self._followed
         )
+        if self.agent.config.server_url is not None:
+            self._ask_server(self.agent)
 
     def _reported(self, report: Report) -> None:
         if isinstance(report, StreamDown):
@@ -359,6 +406,8 @@ class LiveCall:
 
     def _followed(self, event: TimelineEvent) -> None:
         """An entry of the media's timeline; what its machine says of the call itself, it says better."""
+        if event.name == "transcript.updated" and self._talk is not None:
+            self._talk.said(str(event.fields.get("role", "")), str(event.fields.get("text", "")))
         if not event.name.startswith(_OURS):
             entry = self._chronicle.entry(event.name, dict(event.fields), self._world.now())
             self.ledger.write(self.record, [entry])
@@ -380,6 +429,8 @@ class LiveCall:
         self._world.timers.cancel(self)
         for task in self._tool_tasks:
             task.cancel()
+        if self._talk is not None:
+            self._talk.end()
         self._closed(self)
 
     def _break(self) -> None:

@@ -259,9 +259,11 @@ class RealtimeSession:
 
         Before `opened` nothing is sent: the session begins so.
         """
-        changes = {"instructions": instructions, "tools": tools}
+        config = self._config
         self._config = replace(
-            self._config, **{name: value for name, value in changes.items() if value is not None}
+            config,
+            instructions=config.instructions if instructions is None else instructions,
+            tools=config.tools if tools is None else tools,
         )
         if self.state in (SessionState.CONFIGURING, SessionState.READY):
             self._configures_again += 1

@@ -18,6 +18,8 @@ from control.inputs import ToolFinished
 from control.media_orders import AgentUp, EndMedia, MediaEnded, MediaOrder, Report, StreamUp
 from control.policy import CallPolicy
 from control.records import MediaSummary
+from control.requests import CallRequest
+from control.server_answer import ServerAnswer, ServerFault
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
 from control.service.ports import World
@@ -302,6 +304,8 @@ class Toolbox:
 
     def __init__(self) -> None:
         self.ran: list[tuple[str, str]] = []
+        self.actions: tuple[CallRequest, ...] = ()
+        self.fault = ""
 
     async def run(
         self,
@@ -310,7 +314,30 @@ class Toolbox:
         record: CallRecord,
     ) -> ToolFinished:
         self.ran.append((wanted.name, wanted.arguments))
-        return ToolFinished(wanted.tool_call_id, '{"found": true}')
+        return ToolFinished(wanted.tool_call_id, '{"found": true}', actions=self.actions, fault=self.fault)
+
+
+class Servers:
+    """Agents' servers: answer `call.started` as they are told, after a while; keep what they were told was said."""
+
+    def __init__(self) -> None:
+        self.answer: ServerAnswer | ServerFault = ServerAnswer()
+        self.takes = 0.1
+        self.to_what_was_said: ServerAnswer | ServerFault = ServerAnswer()
+        self.began: list[str] = []
+        self.said: list[tuple[int, str, str]] = []
+
+    async def call_started(self, agent: EffectiveAgent, record: CallRecord) -> ServerAnswer | ServerFault:
+        self.began.append(record.call_id)
+        await asyncio.sleep(self.takes)
+        return self.answer
+
+    async def transcript_updated(
+        self, agent: EffectiveAgent, record: CallRecord, number: int, role: str, text: str
+    ) -> ServerAnswer | ServerFault:
+        await asyncio.sleep(self.takes)
+        self.said.append((number, role, text))
+        return self.to_what_was_said
 
 
 def an_agent(config: AgentConfig) -> Agent:
@@ -439,6 +466,7 @@ class Scene:
         self.accounts = Accounts(self.account)
         self.room = Room(places)
         self.tools = Toolbox()
+        self.servers = Servers()
         self.service = CallService(
             Parts(
                 store=self.shelf,
@@ -448,6 +476,7 @@ class Scene:
                 switchboard=Switchboard(directory(unlisted=unlisted, agents=agents), self.books, self.books),
                 room=self.room,
                 tools=self.tools,
+                servers=self.servers,
                 describe=lambda record: {"call_id": record.call_id, "status": record.status.value},
                 tariff=TARIFF,
                 world=self.world,
