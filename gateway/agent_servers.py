@@ -1,9 +1,11 @@
-"""Asks agents' own servers: what a call is to be, and tells them what was said. In bounded time, signed, once.
+"""Asks agents' own servers: what a call is to be, and tells them what was said. In bounded time, signed.
 
 It never raises for what a server does wrong: whoever asked goes on without it.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -58,10 +60,25 @@ class AgentServers:
             max_bytes=MOST_BYTES,
         )
         try:
-            return _read(await self._fetch(request), read)
+            return _read(await self._answer(request), read)
         except EgressFailed as failure:
             late = failure.fault is EgressFault.TIMEOUT
             return ServerFault(f"no answer within {TIMEOUT:g} s" if late else failure.detail)
+
+    async def _answer(self, request: OutgoingRequest) -> OutgoingAnswer:
+        """Ask again, once, where the connection broke: a kept one may be closed by its server at any moment.
+
+        The message has the same id, by which the server knows it.
+        """
+        now = asyncio.get_running_loop().time
+        until = now() + TIMEOUT
+        try:
+            return await self._fetch(request)
+        except EgressFailed as failure:
+            left = until - now()
+            if failure.fault is not EgressFault.UNREACHABLE or left <= 0:
+                raise
+            return await self._fetch(replace(request, timeout=left))
 
 
 def _read(answer: OutgoingAnswer, read: Reader) -> ServerAnswer | ServerFault:

@@ -97,6 +97,26 @@ def test_a_server_may_have_nothing_to_say(real: RunAsync, status: int) -> None:
     assert answered(real, web.Response(status=status)) == ServerAnswer()
 
 
+def test_a_connection_that_breaks_is_tried_again_once(real: RunAsync) -> None:
+    async def scenario() -> None:
+        asked: list[OutgoingRequest] = []
+
+        async def breaking(request: OutgoingRequest) -> OutgoingAnswer:
+            asked.append(request)
+            if len(asked) in (1, 3, 4):
+                raise EgressFailed(EgressFault.UNREACHABLE, "example.com broke the connection")
+            return OutgoingAnswer(status=204)
+
+        asking = AgentServers(breaking, ServerSigning(SECRET, lambda: BEGUN))
+        there = agent("https://example.com/hook")
+        assert await asking.call_started(there, RECORD) == ServerAnswer()
+        assert await asking.call_started(there, RECORD) == ServerFault("example.com broke the connection")
+        assert len(asked) == 4
+        assert {each.headers["webhook-id"] for each in asked} == {"call_1.started"}
+
+    real(scenario())
+
+
 def test_a_private_address_is_not_asked(real: RunAsync) -> None:
     async def scenario() -> None:
         async with (
