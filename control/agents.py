@@ -185,7 +185,8 @@ class AgentConfig(Part):
     )
     server_url: WebUrl | None = Field(
         default=None,
-        description="Asked to run the tools that have no `url`; signed.",
+        description="Your server: asked what each call is to be, runs the tools that have no `url`, is told what is "
+        "said, and may command the call; signed.",
     )
     webhook_url: WebUrl | None = Field(
         default=None, description="Told the events of this agent's calls, beside the tenant's endpoints."

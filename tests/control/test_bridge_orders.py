@@ -23,6 +23,7 @@ from control.media_orders import (
     PlayedOut,
     PlayFile,
     PromptPlayed,
+    Reconfigure,
     Record,
     Release,
     ReleaseAgent,
@@ -47,6 +48,7 @@ from control.timeline import TimelineEvent
 from media import g711
 from media.audio import PCMU_8K
 from media.dtmf import tone
+from media.realtime.configuration import ToolSpec
 from media.realtime.events import Role
 from telephony.carrier import WIRES
 from telephony.causes import EndedReason
@@ -792,3 +794,77 @@ def test_a_gateway_that_decides_on_barge_in_is_held_too() -> None:
     talk(rig, 0.5, "8")
     assert rig.sent("response.create") == []
     assert rig.sent("input_audio_buffer.clear")
+
+
+# --- another configuration
+
+
+LOOK_UP = Reconfigure(
+    instructions="Help Ada.", greeting="Greet Ada.", tools=(ToolSpec("look_up", "Finds an order."),)
+)
+
+
+def configured(rig: Controlled) -> list[tuple[str, list[str]]]:
+    """What the model was told to be, each time: instructions and tools."""
+    told = [each["session"] for each in rig.sent("session.update")]
+    return [(each["instructions"], [tool["name"] for tool in each["tools"]]) for each in told]
+
+
+def asked_for(rig: Controlled) -> list[str | None]:
+    """With which instructions responses were asked for."""
+    return [each.get("response", {}).get("instructions") for each in rig.sent("response.create")]
+
+
+def test_a_configuration_that_comes_before_the_session_is_the_sessions_first() -> None:
+    rig = Controlled(greeting="Hello.")
+    rig.order(LOOK_UP)
+    rig.connect()
+    rig.confirm()
+    rig.attach()
+    assert configured(rig) == [("Help Ada.", ["look_up"])]
+    assert asked_for(rig) == ["Greet Ada."]
+
+
+def test_a_configuration_that_comes_before_the_greeting_is_told_before_it() -> None:
+    rig = Controlled(greeting="Hello.")
+    rig.connect()
+    rig.confirm()
+    rig.order(LOOK_UP)
+    assert configured(rig) == [("", []), ("Help Ada.", ["look_up"])]
+    assert "voice" not in str(rig.sent("session.update")[-1])
+    rig.attach()
+    assert asked_for(rig) == ["Greet Ada."]
+
+
+def test_a_configuration_that_comes_late_waits_for_the_end_of_the_response() -> None:
+    rig = Controlled(greeting="Hello.").up()
+    rig.begin()
+    rig.speak(SPEECH)
+    rig.order(LOOK_UP)
+    assert configured(rig) == []
+    rig.done()
+    assert configured(rig) == [("Help Ada.", ["look_up"])]
+    assert asked_for(rig) == []  # the greeting had been asked for
+    rig.until(5.0)
+    assert len(configured(rig)) == 1
+
+
+def test_an_empty_greeting_lets_the_caller_speak_first() -> None:
+    rig = Controlled(greeting="Hello.")
+    rig.connect()
+    rig.confirm()
+    rig.order(Reconfigure(greeting=""))
+    rig.attach()
+    assert asked_for(rig) == []
+    assert configured(rig) == [("", [])]
+
+
+def test_what_was_changed_is_so_in_every_later_session() -> None:
+    rig = Controlled().up()
+    rig.order(Reconfigure(instructions="Help Ada."))
+    rig.order(Reconfigure(tools=()))
+    rig.to_agent.clear()
+    rig.bridge.agent_lost(1006, "gone", rig.now)
+    rig._take()
+    rig.connect()
+    assert configured(rig) == [("Help Ada.", [])]
