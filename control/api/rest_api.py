@@ -17,7 +17,9 @@ from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
 from control.api.ports import CallControl, FetchAudio, HealthChecks
 from control.api.routes import Reception
+from control.api.statistics_endpoints import StatisticsEndpoints
 from control.api.tool_log_endpoints import ToolLogEndpoints
+from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.news import EventNews
 from control.stores.store import Store
 
@@ -31,6 +33,7 @@ class ApiParts:
     news: EventNews
     fetch_audio: FetchAudio
     health: HealthChecks
+    webhooks: WebhookParts
     carriers: Callable[[], frozenset[str]]
     gaps: StreamGaps
     version: str
@@ -55,9 +58,11 @@ class RestApi:
         )
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store).endpoints(),
+            *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
+            *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,

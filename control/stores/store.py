@@ -20,6 +20,7 @@ from control.stores.call_filters import CallFilters
 from control.stores.calls import CallPage, Calls, CallState, Deletion
 from control.stores.database import Database
 from control.stores.deliveries import Deliveries
+from control.stores.delivery_log import DeliveryLog
 from control.stores.events import Events, StoredEvent
 from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, ClaimOutcome, Idempotency
@@ -27,6 +28,7 @@ from control.stores.keys import Keys
 from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
 from control.stores.numbers import Numbers
+from control.stores.statistics import Statistics
 from control.stores.tool_logs import ToolLogs
 from control.stores.webhooks import Webhooks
 
@@ -40,9 +42,11 @@ class Store:
         self._events = Events(database)
         self.agents = Agents(database)
         self.deliveries = Deliveries(database)
+        self.delivery_log = DeliveryLog(database)
         self.extractions = Extractions(database)
         self.idempotency = Idempotency(database)
         self.keys = Keys(database)
+        self.statistics = Statistics(database)
         self.numbers = Numbers(database)
         self.tool_logs = ToolLogs(database)
         self.webhooks = Webhooks(database)
