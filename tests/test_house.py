@@ -71,7 +71,6 @@ TESTED_ELSEWHERE = {
     "control/api/webhook_shapes.py": "tests/control/test_api_webhook_endpoints.py reads them over HTTP",
     "control/api/ports.py": "protocols and values; every test of the API is made of them",
     "gateway/order_form.py": "tests/gateway/test_trace.py and test_replay.py write and read orders",
-    "gateway/server_signing.py": "tests/gateway/test_agent_servers.py and test_agent_tools.py check its signatures",
     "gateway/rest_house.py": "tests/control/test_api_platform_endpoints.py and others ask a whole house",
     "gateway/demo_backend.py": "tests/gateway/test_callback_demo.py is its every use",
     "gateway/commands/examples.py": "two paths; tests/gateway/test_demo.py plays what is there",
