@@ -199,7 +199,7 @@ class AgentConfig(Part):
     fallback_providers: tuple[Word, ...] = Field(
         default=(),
         max_length=5,
-        description="Providers that are tried in this order when its own fails. Kept, and not tried yet.",
+        description="Providers that are tried in this order when its own cannot be had, or is lost in mid-call.",
     )
     rate_per_minute: Money | None = Field(
         default=None, description="What a minute of its calls costs with the carrier."

@@ -58,7 +58,7 @@ from control.media_orders import (
     ToolResult,
     Unheard,
 )
-from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outputs
+from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outputs, UseProvider
 from control.policy import CallPolicy
 from control.redial import Redial
 from control.timeline import Timeline, TimelineEvent
@@ -126,7 +126,7 @@ class Bridge:
         self.armed = inf
         """When the owner will poll next, as it last said: what is due later need not be told now."""
 
-        self._redial = Redial(policy.deadlines.agent_retries)
+        self._redial = Redial(policy.deadlines.agent_retries, len(policy.providers))
         self._greeted = False
         self._answer_owed = False
         self._uplink_dropped = 0
@@ -381,15 +381,29 @@ class Bridge:
             self.turns.turns or self.transcript.utterances or self.carrier.playout.speaking()
         ):
             self._greeted = False  # it was asked for and never heard
-        wait = self._redial.lost(now)
+        before = self._redial.provider
+        attempt = self._redial.lost(now, retry=retry)
         self._drop_agent()
         self._last_words_heard(now)
         if self.over():
             return
-        if not retry or wait is None:
+        if attempt is None:
             self._agent_gone(reason, now)
             return
-        self.outputs.actions.append(ConnectAgent(wait, reason))
+        if attempt.provider != before:
+            self._fail_over(before, attempt.provider, reason, now)
+        self.outputs.actions.append(ConnectAgent(attempt.wait, reason))
+
+    def _fail_over(self, before: int, after: int, reason: str, now: float) -> None:
+        providers = self.policy.providers
+        self.timeline.add(
+            now,
+            "agent.failover",
+            from_provider=providers[before],
+            to_provider=providers[after],
+            reason=reason,
+        )
+        self.outputs.actions.append(UseProvider(after))
 
     def _agent_gone(self, reason: str, now: float) -> None:
         if self.policy.controlled:

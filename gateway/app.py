@@ -19,7 +19,7 @@ from gateway.agent_tools import AgentTools
 from gateway.call_house import CallHouse, call_house, database_of
 from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
-from gateway.configured_agents import FORMATS, agent_provider, default_agent
+from gateway.configured_agents import FORMATS, agent_providers, default_agent
 from gateway.egress import Egress
 from gateway.links import connect
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
@@ -63,10 +63,12 @@ def speech_port(settings: Settings) -> SpeechPort:
 
 def call_defaults(settings: Settings) -> CallDefaults:
     agent = default_agent(settings, datetime.now(UTC))
+    provider, *fallbacks = agent_providers(settings, agent)
     codec = settings.telnyx_outbound_codec
     return CallDefaults(
         policy=agent.policy,
-        provider=agent_provider(settings, agent),
+        provider=provider,
+        fallbacks=tuple(fallbacks),
         max_calls=settings.max_calls,
         start_timeout=settings.start_timeout_s,
         telnyx_outbound=None if codec == "auto" else FORMATS[codec],

@@ -29,7 +29,7 @@ from control.stores.urls import sqlite_url
 from gateway.accounts import Accounts, accounts_of
 from gateway.call_runner import AgentProvider, CallServices
 from gateway.calls import CallDefaults, Calls
-from gateway.configured_agents import agent_defaults, agent_provider, directory, tariff
+from gateway.configured_agents import agent_defaults, agent_providers, directory, tariff
 from gateway.journal import Journal
 from gateway.loop_lag import LoopLag
 from gateway.media_auth import StreamTokens, media_origin
@@ -184,14 +184,14 @@ async def _part(service: CallService) -> None:
 def _room(
     settings: Settings, calls: Calls, services: CallServices, tokens: StreamTokens, lag: LoopLag
 ) -> MediaRoom:
-    def provider(agent: EffectiveAgent) -> AgentProvider:
-        return agent_provider(settings, agent)
+    def providers(agent: EffectiveAgent) -> tuple[AgentProvider, ...]:
+        return agent_providers(settings, agent)
 
     return MediaRoom(
         calls,
         services,
         tokens,
-        provider=provider,
+        providers=providers,
         media_url=media_origin(settings.public_url or f"http://{settings.host}:{settings.port}"),
         overloaded=lag.overloaded,
     )

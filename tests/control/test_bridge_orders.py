@@ -41,7 +41,7 @@ from control.media_orders import (
     ToolResult,
     Unheard,
 )
-from control.outputs import CloseCarrier, Finish, Synthesise, Unrecorded
+from control.outputs import CloseCarrier, ConnectAgent, Finish, Synthesise, Unrecorded, UseProvider
 from control.policy import BargeIn, Deadlines, DigitPolicy
 from control.requests import RecordingAction
 from control.timeline import TimelineEvent
@@ -868,3 +868,75 @@ def test_what_was_changed_is_so_in_every_later_session() -> None:
     rig._take()
     rig.connect()
     assert configured(rig) == [("Help Ada.", [])]
+
+
+# --- other providers
+
+
+TWO = ("default", "spare")
+
+
+def lose(rig: Controlled, *, retry: bool = True) -> list[object]:
+    """The model's socket is gone; what is done about it."""
+    rig.actions.clear()
+    rig.bridge.agent_lost(1006, "gone", rig.now, retry=retry)
+    rig._take()
+    return [each for each in rig.actions if isinstance(each, ConnectAgent | UseProvider)]
+
+
+def test_a_session_that_cannot_be_had_is_had_from_the_next_provider_at_once() -> None:
+    rig = Controlled(providers=TWO)
+    assert lose(rig) == [UseProvider(1), ConnectAgent(0.0, "gone")]
+    (told,) = rig.events("agent.failover")
+    assert (told["from_provider"], told["to_provider"], told["reason"]) == ("default", "spare", "gone")
+    assert rig.reports(AgentGone) == []
+
+
+def test_the_last_provider_is_asked_again_and_then_there_is_no_agent() -> None:
+    rig = Controlled(providers=TWO, deadlines=Deadlines(agent_retries=(0.0, 0.5)))
+    lose(rig)
+    assert lose(rig) == [ConnectAgent(0.0, "gone")]
+    assert lose(rig) == [ConnectAgent(0.5, "gone")]
+    assert lose(rig) == []
+    assert rig.reports(AgentGone) == [AgentGone("gone")]
+
+
+def test_a_session_that_was_sound_is_asked_for_once_more_where_it_was() -> None:
+    rig = Controlled(providers=TWO).up()
+    rig.until(60.0)
+    assert lose(rig) == [ConnectAgent(0.0, "gone")]
+    assert lose(rig) == [UseProvider(1), ConnectAgent(0.0, "gone")]
+
+
+def test_a_provider_that_refuses_for_good_is_left_even_if_it_was_sound() -> None:
+    rig = Controlled(providers=TWO).up()
+    rig.until(60.0)
+    rig.actions.clear()
+    error = {
+        "type": "invalid_request_error",
+        "code": "insufficient_quota",
+        "message": "You exceeded your quota.",
+    }
+    rig.hear("error", error=error)
+    assert [each for each in rig.actions if isinstance(each, UseProvider)] == [UseProvider(1)]
+    assert rig.events("agent.failover")[0]["to_provider"] == "spare"
+
+
+def test_the_next_provider_is_told_what_was_said() -> None:
+    rig = Controlled(greeting="Hello.", providers=TWO).up()
+    rig.begin()
+    rig.hear(
+        "response.output_audio_transcript.done",
+        response_id="resp_1",
+        item_id="item_1",
+        transcript="Good day.",
+    )
+    rig.speak(SPEECH)
+    rig.done()
+    rig.until(2.0)
+    lose(rig)
+    rig.to_agent.clear()
+    rig.connect()
+    rig.confirm()
+    assert "Good day." in str(rig.sent("conversation.item.create"))
+    assert rig.sent("response.create") == []  # it greets nobody twice
