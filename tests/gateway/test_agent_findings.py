@@ -114,7 +114,7 @@ def test_a_table_in_a_variable_that_is_no_json_is_one_finding(monkeypatch: pytes
         ('[providers.spare]\nmodel = "m"', "providers.spare.url", "required", "websocket URL"),
         ('[providers.spare]\nurl = "http://x"\nmodel = "m"', "providers.spare.url", "ws://", "websocket URL"),
         (
-            '[providers.spare]\nurl = "ws://x"\nmodle = "m"',
+            '[providers.spare]\nurl = "ws://x"\nmodel = "m"\nmodle = "m"',
             "providers.spare.modle",
             "no field of a provider",
             "did you mean model?",
