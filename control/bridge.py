@@ -32,6 +32,7 @@ from control.media_orders import (
     CancelAwait,
     CollectDigits,
     DigitReported,
+    DropText,
     EndMedia,
     ExpectBreak,
     ExpectStream,
@@ -719,6 +720,9 @@ class Bridge:
             case SpeakText():
                 self.conversation.announcer.speak(order, now)
                 self._review(now)
+            case DropText(ticket):
+                self.conversation.announcer.drop(ticket, now)
+                self._review(now)
             case InstructAgent(text):
                 self._instruction_owed = f"{_SAY}{text}"
                 self._review(now)
@@ -889,7 +893,8 @@ class Bridge:
     def _prompt_may_begin(self) -> bool:
         """A prompt comes after what the model is saying, never into it."""
         responding = self.agent is not None and self.agent.session.responding
-        return self.carrier.formats_known and not responding
+        waits = self.conversation.announcer.patient and self.carrier.playout.speaking()
+        return self.carrier.formats_known and not responding and not waits
 
     # --- time passing
 

@@ -223,6 +223,8 @@ class Call:
                 self._gather.overdue(now)
             case Due.TRANSFER:
                 self._transfer.overdue(now)
+            case Due.FILLER:
+                self._tools.fill(now)
             case Due.MAX_DURATION:
                 self._ending.end(EndedReason.MAX_DURATION, now)
             case Due.DRAIN:
@@ -284,7 +286,7 @@ class Call:
 
     def _silence_lasted(self, now: float) -> None:
         """Somebody who is asked for digits, dialled for or on hold may be silent."""
-        busy = self._gather.runs or self._transfer.runs or self._requests.on_hold
+        busy = self._requests.busy
         if self.ownership is Ownership.OWNED and self._ending.is_live and not busy:
             self._silence.lasted(now)
 

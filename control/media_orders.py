@@ -86,6 +86,15 @@ class SpeakText:
     voice: str | None = None
     language: str | None = None
     interruptible: bool = True
+    patient: bool = False
+    """Whether it begins only once nothing else is being said, not right behind that."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropText:
+    """Whatever text of that ticket has not begun is not said any more."""
+
+    ticket: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +195,7 @@ MediaOrder = (
     | AwaitPlayout
     | CancelAwait
     | SpeakText
+    | DropText
     | InstructAgent
     | PlayFile
     | StopFile

@@ -206,13 +206,6 @@ def _not_yet(settings: Settings) -> Iterator[Finding]:
                 "is not said yet: calls of this agent are not recorded",
                 "have the greeting ask for consent instead, or leave it",
             )
-        later = {
-            "tools.filler": any(tool.filler is not None for tool in agent.tools),
-        }
-        for field in (field for field, given in later.items() if given):
-            yield Finding(
-                "note", _dotted(("agents", key, field)), "is kept, and not used yet", "leave it for later"
-            )
 
 
 def _prices(settings: Settings) -> Iterator[Finding]:

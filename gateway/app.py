@@ -16,11 +16,13 @@ from control.api.rest_api import RestApi
 from control.stores.store import Store
 from gateway.agent_servers import AgentServers
 from gateway.agent_tools import AgentTools
+from gateway.audio_fetch import AudioFetch
 from gateway.call_house import CallHouse, call_house, database_of
 from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.configured_agents import FORMATS, agent_providers, default_agent
 from gateway.egress import Egress
+from gateway.filler_audio import FillerAudio
 from gateway.links import connect
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
@@ -137,6 +139,7 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
                 describe=described,
                 tools=AgentTools(ToolRunner(egress), signing),
                 servers=AgentServers(egress, signing),
+                fetch_audio=FillerAudio(AudioFetch(egress)),
             )
         )
         api = await stack.enter_async_context(rest_house(settings, house, egress))

@@ -16,6 +16,7 @@ import structlog
 
 from control.agent_book import AgentBook
 from control.agent_run import EffectiveAgent
+from control.api.ports import FetchAudio
 from control.news import EventNews
 from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService, Parts
@@ -89,6 +90,7 @@ async def call_house(
     describe: Describe,
     tools: Tools,
     servers: AgentServers,
+    fetch_audio: FetchAudio,
 ) -> AsyncIterator[CallHouse]:
     """Open everything; leaving closes it, calls and all.
 
@@ -142,6 +144,7 @@ async def call_house(
                 room=room,
                 tools=tools,
                 servers=servers,
+                fetch_audio=fetch_audio,
                 describe=describe,
                 world=world,
                 node=node,

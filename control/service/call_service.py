@@ -14,6 +14,7 @@ import structlog
 
 from control.agent_run import EffectiveAgent
 from control.agents import Agent, ad_hoc_agent
+from control.api.ports import FetchAudio
 from control.brief import CallBrief, CallPorts
 from control.call import Call
 from control.call_gather import GatherView
@@ -89,6 +90,8 @@ class Parts:
     room: MediaRoom
     tools: Tools
     servers: AgentServers
+    fetch_audio: FetchAudio
+    """Of tools' fillers."""
     describe: Describe
     world: World
     node: str
@@ -499,6 +502,7 @@ class CallService:
             new_id=world.new_id,
             # Its server may give the call other tools.
             built_in=lambda name, arguments: built_in_of(live.agent, world.new_id)(name, arguments),
+            filler=lambda name: live.filler(name),
             begun_at=begun_at,
         )
         live = LiveCall(
@@ -510,6 +514,7 @@ class CallService:
             room=self._parts.room,
             tools=self._parts.tools,
             servers=self._parts.servers,
+            fetch_audio=self._parts.fetch_audio,
             describe=self._parts.describe,
             price=self._price_of(agent),
             world=world,

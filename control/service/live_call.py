@@ -17,6 +17,8 @@ from typing import assert_never
 import structlog
 
 from control.agent_run import EffectiveAgent, changed
+from control.api.ports import AudioUnavailable, FetchAudio, FetchedAudio
+from control.brief import ToolFiller
 from control.call import Call
 from control.call_documents import Wait
 from control.call_ending import NOT_IN_PROGRESS
@@ -79,6 +81,7 @@ class LiveCall:
         room: MediaRoom,
         tools: Tools,
         servers: AgentServers,
+        fetch_audio: FetchAudio,
         describe: Describe,
         price: Callable[[CallRecord], CallRecord],
         world: World,
@@ -107,6 +110,7 @@ class LiveCall:
         self._room = room
         self._tools = tools
         self._servers = servers
+        self._fetch_audio = fetch_audio
         self._describe = describe
         self._price = price
         self._world = world
@@ -124,6 +128,8 @@ class LiveCall:
         self._tickets: dict[str, asyncio.Future[Answer]] = {}
         self._tool_tasks: set[asyncio.Task[None]] = set()
         self._talk: ServerTalk | None = None
+        self._audio: dict[str, FetchedAudio] = {}
+        """Of fillers, by URL."""
 
     # What it is
 
@@ -355,6 +361,36 @@ class LiveCall:
         elif self._talk is not None:
             self._talk.command("tool.call", finished.actions)
 
+    def filler(self, name: str) -> ToolFiller | None:
+        """What the caller hears while a tool runs."""
+        tools = self.agent.config.tools if self.agent is not None else ()
+        found = next((tool.filler for tool in tools if tool.name == name), None)
+        if found is None:
+            return None
+        audio = self._audio.get(found.audio_url) if found.audio_url is not None else None
+        return ToolFiller(
+            after=found.after_seconds,
+            phrase=found.phrase,
+            audio=audio.audio if audio is not None else None,
+            rate=audio.rate if audio is not None else 8_000,
+        )
+
+    def _fetch_fillers(self, agent: EffectiveAgent) -> None:
+        """Have the fillers' audio by the time it is wanted: while a tool runs there is no time to fetch it."""
+        fillers = [tool.filler for tool in agent.config.tools if tool.filler is not None]
+        for url in {filler.audio_url for filler in fillers if filler.audio_url is not None} - set(
+            self._audio
+        ):
+            task = self._world.spawn(self._fetch_filler(url), f"{self.call_id} filler")
+            self._tool_tasks.add(task)
+            task.add_done_callback(self._tool_tasks.discard)
+
+    async def _fetch_filler(self, url: str) -> None:
+        try:
+            self._audio[url] = await self._fetch_audio(url)
+        except AudioUnavailable as fault:
+            self._note("filler.failed", {"detail": str(fault)})
+
     # The agent's own server
 
     def _ask_server(self, agent: EffectiveAgent) -> None:
@@ -378,6 +414,7 @@ class LiveCall:
             given = changes.metadata
             self._call.amend(lambda record: replace(record, metadata={**record.metadata, **given}))
         tools = self.agent.session.tools if changes.tools is not None else None
+        self._fetch_fillers(self.agent)
         order = Reconfigure(instructions=changes.instructions, greeting=changes.greeting, tools=tools)
         if order != Reconfigure():
             self._media.order(order)
@@ -396,6 +433,7 @@ class LiveCall:
         )
         if self.agent.config.server_url is not None:
             self._ask_server(self.agent)
+        self._fetch_fillers(self.agent)
 
     def _reported(self, report: Report) -> None:
         if isinstance(report, StreamDown):

@@ -10,6 +10,7 @@ from typing import Any
 
 from control.agent_run import AgentDefaults, EffectiveAgent
 from control.agents import Agent, AgentConfig, Source, settings_agent
+from control.api.ports import AudioUnavailable, FetchedAudio
 from control.call_record import CallRecord, EventRecord
 from control.costs import Tariff
 from control.directory import Directory, Unlisted
@@ -306,6 +307,7 @@ class Toolbox:
         self.ran: list[tuple[str, str]] = []
         self.actions: tuple[CallRequest, ...] = ()
         self.fault = ""
+        self.takes = 0.0
 
     async def run(
         self,
@@ -314,6 +316,8 @@ class Toolbox:
         record: CallRecord,
     ) -> ToolFinished:
         self.ran.append((wanted.name, wanted.arguments))
+        if self.takes:
+            await asyncio.sleep(self.takes)
         return ToolFinished(wanted.tool_call_id, '{"found": true}', actions=self.actions, fault=self.fault)
 
 
@@ -338,6 +342,20 @@ class Servers:
         await asyncio.sleep(self.takes)
         self.said.append((number, role, text))
         return self.to_what_was_said
+
+
+class Sounds:
+    """Audio under any address but those of another scheme."""
+
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+
+    async def __call__(self, url: str) -> FetchedAudio:
+        self.fetched.append(url)
+        await asyncio.sleep(0.1)
+        if "gone" in url:
+            raise AudioUnavailable("it is not there")
+        return FetchedAudio(bytes(1600), 8_000)
 
 
 def an_agent(config: AgentConfig) -> Agent:
@@ -467,6 +485,7 @@ class Scene:
         self.room = Room(places)
         self.tools = Toolbox()
         self.servers = Servers()
+        self.sounds = Sounds()
         self.service = CallService(
             Parts(
                 store=self.shelf,
@@ -477,6 +496,7 @@ class Scene:
                 room=self.room,
                 tools=self.tools,
                 servers=self.servers,
+                fetch_audio=self.sounds,
                 describe=lambda record: {"call_id": record.call_id, "status": record.status.value},
                 tariff=TARIFF,
                 world=self.world,

@@ -13,6 +13,7 @@ from control.media_orders import (
     CancelAwait,
     CollectDigits,
     DigitReported,
+    DropText,
     EndMedia,
     ExpectBreak,
     ExpectStream,
@@ -940,3 +941,41 @@ def test_the_next_provider_is_told_what_was_said() -> None:
     rig.confirm()
     assert "Good day." in str(rig.sent("conversation.item.create"))
     assert rig.sent("response.create") == []  # it greets nobody twice
+
+
+# --- texts that wait for silence
+
+
+def test_a_patient_text_begins_when_nothing_else_is_being_said() -> None:
+    rig = Controlled().up()
+    rig.begin()
+    rig.speak(g711.encode(tone("D", 2.0), PCMU_8K.encoding))
+    rig.done()
+    rig.say_prompt(1.0, patient=True)
+    rig.until(5.0)
+    ((begun, ended),) = rig.tones(PROMPT)
+    assert begun == pytest.approx(2.0, abs=0.3)
+    assert ended - begun == pytest.approx(1.0, abs=0.1)
+    assert rig.reports(PromptPlayed) == [PromptPlayed("t1", ok=True)]
+
+
+def test_a_text_that_is_dropped_before_it_begins_is_not_heard() -> None:
+    rig = Controlled().up()
+    rig.begin()
+    rig.speak(g711.encode(tone("D", 2.0), PCMU_8K.encoding))
+    rig.done()
+    rig.say_prompt(1.0, patient=True)
+    rig.until(1.0)
+    rig.order(DropText("t1"))
+    rig.until(5.0)
+    assert rig.tones(PROMPT) == []
+    assert rig.reports(PromptPlayed) == [PromptPlayed("t1", ok=False, detail="not wanted any more")]
+
+
+def test_a_text_that_has_begun_is_heard_to_its_end() -> None:
+    rig = Controlled().up()
+    rig.say_prompt(1.0, patient=True)
+    rig.until(0.5)
+    rig.order(DropText("t1"))
+    rig.until(3.0)
+    assert rig.reports(PromptPlayed) == [PromptPlayed("t1", ok=True)]
