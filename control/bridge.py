@@ -98,6 +98,8 @@ class Bridge:
         "_answer_owed",
         "_background",
         "_break_expected",
+        "_change_owed",
+        "_changes",
         "_deadlines",
         "_deaf",
         "_file",

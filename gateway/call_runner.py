@@ -133,6 +133,7 @@ class CallRunner:
         "_now",
         "_outbound",
         "_provider",
+        "_providers",
         "_recording",
         "_report",
         "_services",

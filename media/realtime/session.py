@@ -133,6 +133,7 @@ class RealtimeSession:
         "_config",
         "_configure_deadline",
         "_configures",
+        "_configures_again",
         "_dialect",
         "_expires_at",
         "_expiry",
