@@ -598,6 +598,7 @@ class RealtimeSession:
             event.fields, "response_id"
         )
         self._cancel(self._responses.created(response_id, now))
+        self._rounds.begun(response_id)
         self._mute()
         return [ResponseStarted(response_id)]
 
@@ -606,6 +607,8 @@ class RealtimeSession:
         response_id = identifier(fields, "response_id")
         new, cancel = self._responses.adopt(response_id, now)
         self._cancel(cancel)
+        if new:
+            self._rounds.begun(response_id)
         return self._response_of(fields), [ResponseStarted(response_id)] if new else []
 
     def _response_of(self, fields: Fields) -> str:
