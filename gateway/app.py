@@ -24,6 +24,7 @@ from gateway.configured_agents import FORMATS, agent_providers, default_agent
 from gateway.egress import Egress
 from gateway.filler_audio import FillerAudio
 from gateway.links import connect
+from gateway.live_state import live_state
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
 from gateway.rest_house import calls_secret, described, egress_policy, rest_house
@@ -128,6 +129,10 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         )
         store = await Store.open(database_of(settings), migrate=settings.migrate)
         stack.push_async_callback(store.close)
+        redis = settings.redis_url
+        live = await stack.enter_async_context(
+            live_state(redis.get_secret_value() if redis is not None else None)
+        )
         egress = await stack.enter_async_context(Egress(egress_policy(settings)))
         signing = server_signing(settings)
         house = await stack.enter_async_context(
@@ -136,6 +141,7 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
                 store,
                 call_defaults(settings),
                 services,
+                live=live,
                 describe=described,
                 tools=AgentTools(ToolRunner(egress), signing),
                 servers=AgentServers(egress, signing),
@@ -220,7 +226,13 @@ def _public(
             return house.room.accept_stream(carrier, authorised, link)
         return house.calls.accept_stream(carrier, link)
 
-    app = create_app(media_auth=auth, accept_stream=accept_stream, readiness=house.unready, carriers=WIRES)
+    app = create_app(
+        media_auth=auth,
+        accept_stream=accept_stream,
+        readiness=house.unready,
+        carriers=WIRES,
+        degraded=house.live.degraded,
+    )
     WebhookEndpoint(house.accounts, house.service).add_to(app)
     api.add_to(app)
     context = certificate.context if certificate is not None else None
