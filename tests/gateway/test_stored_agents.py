@@ -38,7 +38,7 @@ class Told(ScriptedBehaviour):
         super().__init__(GREETS)
         self._told = told
 
-    def reply(self, request: ResponseRequest) -> Reply:
+    def reply(self, request: ResponseRequest) -> Reply | None:
         self._told.append(request.session_instructions)
         return super().reply(request)
 
@@ -169,7 +169,9 @@ def test_a_live_call_keeps_its_version_and_its_agent(real: RunAsync, tmp_path: P
             changed = await here.default.ask("PATCH", path, json={"instructions": "Two."})
             assert changed.json["version"] == 2
             said = await here.default.ask(
-                "POST", f"/v1/calls/{call_id}/inject", json={"role": "user", "text": "Go on.", "respond": True}
+                "POST",
+                f"/v1/calls/{call_id}/inject",
+                json={"role": "user", "text": "Go on.", "respond": True},
             )
             assert said.status == 200, said.body
             assert await here.answered_by(2) == ["One.", "One."]
