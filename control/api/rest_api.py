@@ -26,6 +26,7 @@ from control.api.statistics_endpoints import StatisticsEndpoints
 from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.directory import Directory
+from control.egress_policy import EgressPolicy
 from control.news import EventNews
 from control.stores.store import Store
 
@@ -39,6 +40,8 @@ class ApiParts:
     agents: AgentBook
     directory: Directory
     effective: Effective
+    policy: EgressPolicy
+    """Where users may send us."""
     news: EventNews
     fetch_audio: FetchAudio
     health: HealthChecks
@@ -65,7 +68,7 @@ class RestApi:
             idempotency=parts.store.idempotency,
             concurrent_limit=parts.calls.concurrent_limit,
         )
-        desk = AgentDesk(parts.directory, parts.agents)
+        desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
