@@ -86,6 +86,7 @@ TESTS_ACROSS: dict[str, str] = {
     "tests/gateway/test_call_control.py": "whole calls over real sockets: how they begin, go on and end under control",
     "tests/gateway/test_controlled_calls.py": "whole calls: who hears whom while held, prompted, gathered, broken",
     "tests/gateway/test_status_mapping.py": "whole calls: every row of the carriers' status mapping",
+    "tests/gateway/test_outages.py": "whole calls over real sockets while databases, receivers and tools are gone",
     "tests/gateway/test_traps.py": "whole calls: the races and traps that others fell into, by number",
     "tests/control/test_bridge_orders.py": "the bridge under orders of a call's machine",
     "tests/gateway/test_demo.py": "the demo's call, on virtual time",

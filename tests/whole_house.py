@@ -209,14 +209,14 @@ async def whole_house(
     far_end: FarEnd = FarEnd(),  # noqa: B008  # a value
     weather: Weather = fair,
     carrier_options: dict[str, Any] | None = None,
-    agents: bool = True,
+    agent_up: bool = True,
     connector: Connector = connect,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """Everybody is there in here; leaving drains the gateway, then stops the others.
 
     Args:
-        agents: whether there is an agent to connect to.
+        agent_up: whether there is an agent to connect to.
         connector: by which the carrier opens media sockets.
         settings: of the gateway, beyond those it needs.
     """
@@ -225,7 +225,7 @@ async def whole_house(
     simulated = _carrier(carrier, f"http://127.0.0.1:{port}", connector, options)
     await simulated.start()
     server = AgentServer(agent)
-    agent_port = await server.start() if agents else free_port()
+    agent_port = await server.start() if agent_up else free_port()
     given: dict[str, Any] = {
         "_env_file": None,
         "host": "127.0.0.1",

@@ -2,17 +2,18 @@
 
 Theory of operation. A key is looked up by its secret, and found ones are remembered for a few seconds, so that a
 revoked key is worthless that soon. While the database does not answer, nobody can revoke a key either: one that was
-found lately stands, so that calls can be hung up all the same. An address that fails too often is told to wait before
-its key is looked at. What is left of a key's minute stands in the headers of every answer to it.
+found lately stands, at once, so that calls can be hung up all the same. An address that fails too often is told to
+wait before its key is looked at. What is left of a key's minute stands in the headers of every answer to it.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil, inf
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -25,10 +26,14 @@ from control.stores.keys import ApiKey, Scope
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 # A revoked key lets nobody in after this many seconds.
 _REMEMBERED = 5.0
 # For so many seconds a key that was found stands without the database.
 _STANDS = 600.0
+# What a request with such a key waits for the database (design: nobody's hang-up waits for it longer).
+_PATIENCE = 0.25
 _MOST_REMEMBERED = 1_024
 # More failed attempts than this from one address within 15 minutes are guesses.
 FAILED_ATTEMPTS = 100
@@ -45,9 +50,9 @@ _SCOPES: Mapping[Access, frozenset[Scope]] = {
 class KeyRing(Protocol):
     """Where keys are kept (`control.stores.keys`)."""
 
-    async def find(self, secret: str) -> ApiKey | None: ...
+    def find(self, secret: str) -> Coroutine[Any, Any, ApiKey | None]: ...
 
-    async def used(self, key: ApiKey, now: datetime) -> None: ...
+    def used(self, key: ApiKey, now: datetime) -> Coroutine[Any, Any, None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,8 @@ class Gate:
         self._requests = Windows(limit=requests_per_minute, seconds=_MINUTE)
         self._failures = Windows(limit=FAILED_ATTEMPTS, seconds=_FAILED_WITHIN)
         self._remembered: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
+        self._away_until = -inf
+        """The database has not answered: until then it is not asked about keys that stand."""
 
     async def identify(self, headers: Mapping[str, str], client: str, now: float) -> Known:
         """Find out whose request it is, and count it.
@@ -111,12 +118,16 @@ class Gate:
         found_at, known = self._remembered.get(secret, (-inf, None))
         if now - found_at < _REMEMBERED:
             return known
-        try:
-            key = await self._keys.find(secret)
-        except StoreUnavailable:
-            if now - found_at < _STANDS:
+        if now - found_at < _STANDS:
+            if now < self._away_until:
                 return known
-            raise
+            try:
+                key = await _soon(self._keys.find(secret))
+            except (StoreUnavailable, TimeoutError):
+                self._away_until = now + _REMEMBERED
+                return known
+        else:
+            key = await self._keys.find(secret)
         self._remembered.pop(secret, None)
         if key is not None:
             self._remember(secret, key, now)
@@ -130,8 +141,8 @@ class Gate:
 
     async def _note_use(self, key: ApiKey) -> None:
         try:
-            await self._keys.used(key, datetime.now(UTC))
-        except StoreUnavailable:
+            await _soon(self._keys.used(key, datetime.now(UTC)))
+        except (StoreUnavailable, TimeoutError):
             log.warning("the use of a key was not noted", key_id=key.key_id)
 
     def forget(self, key_id: str) -> None:
@@ -142,6 +153,16 @@ class Gate:
     def _failed(self, address: str, now: float, code: str, detail: str) -> Problem:
         self._failures.use(address, now)
         return Problem(401, code, detail, headers={"WWW-Authenticate": 'Bearer realm="offhook"'})
+
+
+async def _soon(asked: Coroutine[Any, Any, T]) -> T:
+    """Wait for the database a little; it goes on in any case: to call a statement off may take longer than to wait.
+
+    Raises:
+        TimeoutError: it has not answered yet.
+    """
+    async with asyncio.timeout(_PATIENCE):
+        return await asyncio.shield(asked)
 
 
 def unix_time() -> float:

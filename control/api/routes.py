@@ -4,7 +4,8 @@ Theory of operation. A request with an `Idempotency-Key` claims it before it is 
 under the key; a failure of ours gives the key back. Where the handler claims the key itself (`claims`: a dial, in the
 transaction that adds the call), whatever it *raises* was not carried out and concerns no claim, since the key may be
 an earlier request's; what it *returns* is the answer to keep. Nothing gives such a key back when a request is cut off:
-the call may be made all the same, and a repetition is told which it is.
+the call may be made all the same, and a repetition is told which it is. What is harmless to repeat in any case (a
+hang-up) is carried out without its key while the database does not answer.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 
 # What our ids and all other parts of paths are made of; nothing of ours has another name.
 _NAME = re.compile(r"[\x21-\x7e]{1,128}")
+# What a hang-up waits for the database that is to keep its key (design: 250 ms).
+_PATIENCE = 0.25
 _ALLOWANCE = web.RequestKey("allowance", dict[str, str])
 
 
@@ -112,8 +115,15 @@ class _Route:
 
     async def _once(self, asked: Asked[Query, Body], claim: Claim) -> web.StreamResponse:
         """Carry the request out unless it was before, and keep its answer."""
-        keys = self._reception.idempotency
-        claimed = await keys.claim(asked.tenant_id, claim, _utcnow())
+        harmless = self._endpoint.harmless
+        try:
+            async with asyncio.timeout(_PATIENCE if harmless else None):
+                claiming = self._reception.idempotency.claim(asked.tenant_id, claim, _utcnow())
+                claimed = await asyncio.shield(claiming)
+        except (StoreUnavailable, TimeoutError):
+            if not harmless:
+                raise
+            return _response(await self._handled(asked), asked)
         if not isinstance(claimed, Claimed):
             return repeated(claimed)
         try:

@@ -43,7 +43,7 @@ from control.service.ports import (
 from control.service.reception import Reception
 from control.service.stream_gaps import StreamGaps
 from control.stores.errors import StoreUnavailable
-from control.stores.idempotency import Claimed
+from control.stores.idempotency import Claim, Claimed, ClaimOutcome
 from control.templates import TextsUnfilled
 from telephony.calls import Answered, CallEvent, HungUp, Initiated, LegToken, Ringing, TwimlRequested
 from telephony.causes import Direction
@@ -59,11 +59,14 @@ TOKEN_LIFETIME = 60.0
 RING_SLACK = 10.0
 # Who asked for a dial waits so long for the carrier's answer, and is then told that it is not known.
 DIAL_PATIENCE = 12.0
+# A database that has not taken a new call by then is one that does not answer.
+STORE_PATIENCE = 5.0
 
 NOT_IN_PROGRESS = Refused(status=409, code="call_not_in_progress", detail="Call is not in progress")
 NO_CONTROL = Refused(
     status=409, code="no_control_channel", detail="The carrier gives no way to control this call"
 )
+STORE_AWAY = Refused(status=503, code="store_unavailable", detail="The database does not answer")
 ELSEWHERE = Refused(status=503, code="owner_unreachable", detail="The process that has this call is gone")
 
 
@@ -99,6 +102,7 @@ class CallService:
         self._finishing = False
         self._patience = 0.0
         self._left_over: Callable[[HungUp], bool] = lambda _: False
+        self._unmade: Callable[[CallRecord], None] = lambda _: None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -114,6 +118,10 @@ class CallService:
     def watch_ends(self, left_over: Callable[[HungUp], bool]) -> None:
         """Have somebody look at the ends of calls that are not here; returns whether it was one of theirs."""
         self._left_over = left_over
+
+    def watch_unmade(self, unmade: Callable[[CallRecord], None]) -> None:
+        """Have somebody see to the records of calls that were not made, and may be in the store all the same."""
+        self._unmade = unmade
 
     # Whether there is room
 
@@ -139,7 +147,7 @@ class CallService:
         if self.draining:
             return Refused(status=503, code="draining", detail="The gateway takes no new calls")
         if self._parts.keeper.is_failing():
-            return Refused(status=503, code="store_unavailable", detail="The database does not answer")
+            return STORE_AWAY
         if self._parts.room.free() <= self._reserved:
             limit = self._parts.max_calls
             return Refused(
@@ -194,6 +202,8 @@ class CallService:
             started_at=now,
             rate_per_minute=effective.rate_per_minute if effective is not None else Decimal(0),
             recording_enabled=effective is not None and effective.policy.record,
+            metadata=dict(agent.config.metadata or {}) if agent is not None else {},
+            webhook_url=agent.config.webhook_url if agent is not None else None,
         )
         brief = self._parts.reception.inbound(record, effective, account.capabilities, refusal)
         call = self._make(brief, effective, account, TOKEN_LIFETIME)
@@ -281,19 +291,27 @@ class CallService:
         self._reserved += 1
         self._quiet.clear()
         try:
-            added = await self._parts.store.add_call(brief.record, (), request.claim)
+            added = await self._add(brief.record, request.claim)
             if not isinstance(added, Claimed):
                 return added
             call = self._make(brief, effective, account, request.ring_timeout + RING_SLACK)
             call.ledger.is_kept(brief.record)
             self._admit(call)
             call.begin()
-        except StoreUnavailable:
-            return Refused(status=503, code="store_unavailable", detail="The database does not answer")
         finally:
             self._reserved -= 1
             self._settle()
         return await self._dialled(call)
+
+    async def _add(self, record: CallRecord, claim: Claim | None) -> ClaimOutcome | Refused:
+        """Have a new call on record before anybody is asked to make it."""
+        try:
+            async with asyncio.timeout(STORE_PATIENCE):
+                # To call it off may take longer than to wait: it goes on.
+                return await asyncio.shield(self._parts.store.add_call(record, (), claim))
+        except (StoreUnavailable, TimeoutError):
+            self._unmade(record)
+            return STORE_AWAY
 
     def _prepare(
         self, tenant_id: str, request: DialRequest

@@ -311,10 +311,18 @@ class Toolbox:
         return ToolFinished(wanted.tool_call_id, '{"found": true}')
 
 
-def house(*, unlisted: Unlisted = Unlisted.DEFAULT_AGENT, agents: Sequence[AgentConfig] = ()) -> House:
+DEFAULT_AGENT = AgentConfig(name="default", from_number=OURS)
+
+
+def house(
+    *,
+    unlisted: Unlisted = Unlisted.DEFAULT_AGENT,
+    agents: Sequence[AgentConfig] = (),
+    default: AgentConfig = DEFAULT_AGENT,
+) -> House:
     return House(
         directory=Directory(
-            default=settings_agent("default", AgentConfig(name="default", from_number=OURS), BEGUN),
+            default=settings_agent("default", default, BEGUN),
             agents=[settings_agent(config.name, config, BEGUN) for config in agents],
             unlisted=unlisted,
         ),
@@ -338,6 +346,7 @@ class Scene:
         places: int = 100,
         unlisted: Unlisted = Unlisted.DEFAULT_AGENT,
         agents: Sequence[AgentConfig] = (),
+        default: AgentConfig = DEFAULT_AGENT,
     ) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -363,7 +372,7 @@ class Scene:
                 store=self.shelf,
                 keeper=self.keeper,
                 accounts=self.accounts,
-                reception=Reception(house(unlisted=unlisted, agents=agents)),
+                reception=Reception(house(unlisted=unlisted, agents=agents, default=default)),
                 room=self.room,
                 tools=self.tools,
                 describe=lambda record: {"call_id": record.call_id, "status": record.status.value},

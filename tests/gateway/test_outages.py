@@ -1,0 +1,182 @@
+"""Whole calls over real sockets while what they lean on is gone: the database, webhooks' receivers, tools.
+
+Callers send frames that can be told apart, an agent echoes them, and every one of them must come back in time. Real
+time, on a machine that does other things besides: a frame counts as late only if it is later than any noise is.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from control.agents import AgentConfig
+from gateway.agent.echo import EchoBehaviour
+from gateway.load import echo_script
+from telephony.causes import CallStatus
+from telephony.simulated_switch import Cause, FarEnd
+from tests.backend import Backend
+from tests.conftest import RunAsync
+from tests.postgresql_server import HOW, PostgresqlServer, binaries, running
+from tests.whole_house import OTHER, THEIRS, House, whole_house
+
+pytestmark = pytest.mark.sockets
+
+# Seconds for which something is gone. `benchmarks/outage.py` has it gone for 30.
+OUTAGE = 6.0
+CALLS = 4
+# Later than this no frame may come back: well below what any of our waits for a database, a tool or a receiver is.
+LATEST = 1.0
+# What a hang-up may take while the database is gone: 250 ms twice, for the key and for the call, on a busy machine.
+AT_ONCE = 2.0
+
+
+@asynccontextmanager
+async def echoing(folder: Path, backend: Backend, **settings: Any) -> AsyncIterator[House]:
+    """A house whose agent echoes, and which tells a backend of its calls."""
+    async with whole_house(
+        "telnyx",
+        folder,
+        agent=EchoBehaviour,
+        agents={"default": AgentConfig(name="default", webhook_url=backend.url)},
+        egress_allow="127.0.0.1",
+        egress_allow_http=True,
+        **settings,
+    ) as house:
+        yield house
+
+
+async def talking(house: House, *seconds: float) -> list[Any]:
+    """Calls that echo for so long each and end by themselves, once all of them talk."""
+    legs = [house.ring(*echo_script(each)) for each in seconds]
+    for number in range(1, len(legs) + 1):
+        await house.happened(await house.the_call(number), "call.started")
+    # What is being delivered when the database goes is delivered again when its lease ends, in a minute.
+    await house.until(house.gateway.house.store.deliveries.pending, lambda owed: owed == 0)
+    return legs
+
+
+def assert_steady(legs: Sequence[Any]) -> None:
+    """Every frame came back, and none of them late."""
+    for leg in legs:
+        outcome = leg.phone.outcome
+        assert outcome.latency.returned == outcome.latency.sent > 100
+        assert outcome.latency.maximum < LATEST
+        assert not outcome.complaints
+
+
+# The database
+
+
+@dataclass
+class Outage:
+    """Where a house keeps its calls, and how that goes away."""
+
+    database_url: str | None
+    begins: Callable[[Path], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def locked(folder: Path) -> AsyncIterator[None]:
+    """Somebody else writes to the SQLite file, and does not come to an end."""
+    connection = sqlite3.connect(folder / "offhook.db", isolation_level=None, check_same_thread=False)
+    await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+@pytest.fixture(params=["locked", "stopped", "killed"])
+def outage(request: pytest.FixtureRequest) -> Iterator[Outage]:
+    if request.param == "locked":
+        yield Outage(None, locked)
+        return
+    place = binaries()
+    if place is None:
+        pytest.skip(HOW)
+    with running(place) as server:  # of its own: others use the tests' server
+        goes = _stopped if request.param == "stopped" else _killed
+        yield Outage(server.url(server.create()), lambda _: goes(server))
+
+
+@asynccontextmanager
+async def _stopped(server: PostgresqlServer) -> AsyncIterator[None]:
+    with server.stopped():
+        yield
+
+
+@asynccontextmanager
+async def _killed(server: PostgresqlServer) -> AsyncIterator[None]:
+    await asyncio.to_thread(server.kill)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.start)
+
+
+def test_a_database_that_is_gone_is_heard_by_nobody_and_costs_nothing(
+    real: RunAsync, tmp_path: Path, outage: Outage
+) -> None:
+    async def scenario() -> None:
+        far_end = FarEnd(script=echo_script(60))
+        async with (
+            Backend.running() as backend,
+            echoing(tmp_path, backend, far_end=far_end, database_url=outage.database_url) as house,
+        ):
+            dialled = (await house.dial()).json["call_id"]
+            await house.happened(dialled, "call.started")
+            # One of them ends while the database is gone.
+            legs = await talking(house, OUTAGE / 2, *[OUTAGE + 2] * (CALLS - 1))
+            async with outage.begins(tmp_path / "data"):
+                await through_it(house, dialled)
+            await _until(house, lambda: not house.gateway.house.unready())
+            await afterwards(house, backend)
+            assert_steady(legs)
+
+    real(scenario())
+
+
+async def through_it(house: House, dialled: str) -> None:
+    """What users and carriers want meanwhile: calls end, and no new one begins."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + OUTAGE
+    began = loop.time()
+    dialling = asyncio.create_task(house.dial(OTHER))  # before anybody knows
+    assert (await house.ask(dialled, "end", after="now")).status == 200
+    assert loop.time() - began < AT_ONCE
+    refused = await dialling
+    assert (refused.status, refused.code) == (503, "store_unavailable")
+    await _until(house, lambda: bool(house.gateway.house.unready()))
+    began = loop.time()
+    refused = await house.dial(OTHER)
+    assert (refused.status, refused.code) == (503, "store_unavailable")
+    assert loop.time() - began < AT_ONCE
+    assert house.legs_to(OTHER) == 0
+    turned_away = house.ring()
+    await _until(house, lambda: not turned_away.leg.alive)
+    assert turned_away.leg.cause is Cause.BUSY
+    assert not house.leg_to(THEIRS).leg.alive
+    await asyncio.sleep(until - loop.time())
+
+
+async def afterwards(house: House, backend: Backend) -> None:
+    """Everything that there was is on record and was told."""
+    calls = await house.until(house.calls, lambda calls: all(not call.live for call in calls))
+    statuses = sorted(call.status.value for call in calls if call.to_number != OTHER)
+    assert statuses == [*[CallStatus.COMPLETED.value] * (CALLS + 1), CallStatus.REJECTED.value]
+    for call in calls:
+        await backend.was_told(call.call_id, "call.ended")
+        assert backend.told(call.call_id) == await house.published(call.call_id)
+        assert backend.sequences(call.call_id) == list(range(1, len(backend.told(call.call_id)) + 1))
+        assert backend.told(call.call_id).count("call.ended") == 1
+    assert house.gateway.house.service.live() == []
+
+
+async def _until(house: House, true: Callable[[], bool]) -> None:
+    await house.until(lambda: asyncio.sleep(0, true()), bool)
