@@ -21,7 +21,7 @@ from gateway.audio_fetch import AudioFetch
 from gateway.call_house import CallHouse
 from gateway.delivering import delivering
 from gateway.egress import Egress
-from gateway.secret_keys import load_secret_keys, load_webhook_secret
+from gateway.secret_keys import load_webhook_secret, secret_keys
 from gateway.server import our_version
 from gateway.settings import Settings, networks_of
 from telephony.client_errors import CommandFailed
@@ -76,15 +76,14 @@ def calls_secret(settings: Settings) -> str:
 
 
 def _worker(settings: Settings, house: CallHouse, egress: Egress) -> DeliveryWorker:
-    folder = settings.data_dir
-    keys, secret = settings.secret_keys, calls_secret(settings)
+    secret = calls_secret(settings)
 
     async def call_secret(_: str) -> str:
         return secret
 
     post = WebhookPost(
         fetch=egress,
-        cipher=load_secret_keys(keys.get_secret_value() if keys is not None else None, folder),
+        cipher=secret_keys(settings),
         call_secret=call_secret,
     )
     return DeliveryWorker(

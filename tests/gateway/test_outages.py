@@ -171,10 +171,15 @@ async def afterwards(house: House, backend: Backend) -> None:
     statuses = sorted(call.status.value for call in calls if call.to_number != OTHER)
     assert statuses == [*[CallStatus.COMPLETED.value] * (CALLS + 1), CallStatus.REJECTED.value]
     for call in calls:
+        await house.ended(call.call_id)
+        published = await house.published(call.call_id)
+        assert published.count("call.ended") == 1
+        if call.webhook_url is None:  # nobody could look up whose call it was
+            assert call.status is CallStatus.REJECTED
+            continue
         await backend.was_told(call.call_id, "call.ended")
-        assert backend.told(call.call_id) == await house.published(call.call_id)
-        assert backend.sequences(call.call_id) == list(range(1, len(backend.told(call.call_id)) + 1))
-        assert backend.told(call.call_id).count("call.ended") == 1
+        assert backend.told(call.call_id) == published
+        assert backend.sequences(call.call_id) == list(range(1, len(published) + 1))
     assert house.gateway.house.service.live() == []
 
 
