@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,10 +65,11 @@ def _owner() -> str | None:
 class PostgresqlServer:
     """Makes databases, and can be interrupted."""
 
-    def __init__(self, folder: Path, place: Path, owner: str) -> None:
+    def __init__(self, folder: Path, place: Path, owner: str, settings: Mapping[str, str]) -> None:
         self.folder = folder
         self._place = place
         self._owner = owner
+        self._settings = settings
         self._made = 0
 
     # What is asked of its programs
@@ -86,7 +87,7 @@ class PostgresqlServer:
 
     def start(self) -> None:
         """Begin, or begin again where it was killed."""
-        options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+        options = " ".join(f"-c {name}={value}" for name, value in self._settings.items())
         self.run("pg_ctl", "-D", "data", "-l", "log", "-o", f"-k {self.folder} {options}", "-w", "start")
 
     # What befalls it
@@ -141,15 +142,15 @@ class PostgresqlServer:
 
 
 @contextmanager
-def running(place: Path) -> Iterator[PostgresqlServer]:
-    """Run a server from the binaries at `place` until the end of the block."""
+def running(place: Path, settings: Mapping[str, str] | None = None) -> Iterator[PostgresqlServer]:
+    """Run a server from the binaries at `place` until the end of the block, with these settings besides ours."""
     owner = _owner()
     assert owner is not None
     # Not pytest's own folder: the path of a socket is short, and its owner somebody else.
     folder = Path(tempfile.mkdtemp(prefix="offhook-pg-"))
     if os.getuid() == 0:
         shutil.chown(folder, owner)
-    server = PostgresqlServer(folder, place, owner)
+    server = PostgresqlServer(folder, place, owner, {**_SETTINGS, **(settings or {})})
     try:
         server.run("initdb", "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
         server.start()
