@@ -89,6 +89,8 @@ TESTS_ACROSS: dict[str, str] = {
     "tests/gateway/test_call_control.py": "whole calls over real sockets: how they begin, go on and end under control",
     "tests/gateway/test_controlled_calls.py": "whole calls: who hears whom while held, prompted, gathered, broken",
     "tests/gateway/test_status_mapping.py": "whole calls: every row of the carriers' status mapping",
+    "tests/contracts/test_killed_migration.py": "control/stores/migrating.py, killed at any of its statements",
+    "tests/gateway/test_kills.py": "whole calls: what a process owes that was killed, and does when it is back",
     "tests/gateway/test_outages.py": "whole calls over real sockets while databases, receivers and tools are gone",
     "tests/gateway/test_traps.py": "whole calls: the races and traps that others fell into, by number",
     "tests/control/test_bridge_orders.py": "the bridge under orders of a call's machine",

@@ -222,7 +222,7 @@ async def whole_house(
     """
     port = free_port()
     options = {"far_end": far_end, "weather": weather, **(carrier_options or {})}
-    simulated = _carrier(carrier, f"http://127.0.0.1:{port}", connector, options)
+    simulated = simulated_carrier(carrier, f"http://127.0.0.1:{port}", connector, options)
     await simulated.start()
     server = AgentServer(agent)
     agent_port = await server.start() if agent_up else free_port()
@@ -236,7 +236,7 @@ async def whole_house(
         "realtime_greeting": "Greet the caller.",
         "recording": False,
         "drain_s": 1.0,
-        **_account(simulated),
+        **account_of(simulated),
         **settings,
     }
     try:
@@ -251,7 +251,7 @@ async def whole_house(
         await simulated.stop()
 
 
-def _carrier(
+def simulated_carrier(
     name: str, gateway: str, connector: Connector, options: dict[str, Any]
 ) -> SimulatedTelnyx | SimulatedTwilio:
     lines = PartyLines(plain_on_loopback(connector))
@@ -262,7 +262,7 @@ def _carrier(
     return SimulatedTwilio(lines, f"{webhooks}/voice", **{"status_callback": f"{webhooks}/status", **given})
 
 
-def _account(carrier: SimulatedTelnyx | SimulatedTwilio) -> dict[str, str]:
+def account_of(carrier: SimulatedTelnyx | SimulatedTwilio) -> dict[str, str]:
     match carrier:
         case SimulatedTelnyx():
             return {
