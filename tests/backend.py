@@ -48,9 +48,12 @@ class Backend:
 
     async def was_told(self, call_id: str, name: str) -> None:
         """Wait until it has been."""
-        async with asyncio.timeout(PATIENCE):
-            while name not in self.told(call_id):
-                await self.receiver.heard(len(self.receiver.received) + 1)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while name not in self.told(call_id):
+                    await self.receiver.heard(len(self.receiver.received) + 1)
+        except TimeoutError:
+            raise AssertionError(f"{call_id}: not told {name}, but {self.told(call_id)}") from None
 
     def _catch_up(self) -> None:
         for received in self.receiver.received[self._read :]:

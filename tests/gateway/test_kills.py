@@ -39,6 +39,7 @@ SEED = int(os.environ.get("OFFHOOK_KILLS_SEED", "0")) or Random().randrange(1, 1
 
 async def all_is_well(house: KillableHouse) -> None:
     """What must hold once the gateway is back, however it went."""
+    await all_are_over(house)
     for call in await house.calls():
         await house.backend.was_told(call.call_id, "call.ended")
     for call in await house.calls():
@@ -76,11 +77,20 @@ async def nobody_is_left_on_the_line(house: KillableHouse) -> None:
 async def all_are_over(house: KillableHouse) -> None:
     """Wait until every call on record has ended, whatever of it has been told."""
 
-    async def over() -> bool:
-        published = [await house.published(call.call_id) for call in await house.calls()]
-        return all("call.ended" in events.values() for events in published)
+    left: list[object] = []
 
-    await house.until(over)
+    async def over() -> bool:
+        left[:] = [
+            (call, list(events.values()))
+            for call in await house.calls()
+            if "call.ended" not in (events := await house.published(call.call_id)).values()
+        ]
+        return not left
+
+    try:
+        await house.until(over)
+    except TimeoutError:
+        raise AssertionError(f"not over: {left}; the log: {house.gateway.log}") from None
 
 
 def test_a_crash_in_the_middle_of_calls_ends_them_as_our_error(unhurried: RunAsync, tmp_path: Path) -> None:
@@ -130,6 +140,7 @@ def test_a_crash_in_the_middle_of_deliveries_loses_none_and_doubles_have_one_id(
 
 def test_crashes_at_any_moment_strand_no_call_and_lose_no_event(unhurried: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
+        print(f"OFFHOOK_KILLS_SEED={SEED}")
         chance = Random(SEED)
         async with killable_house(tmp_path, agent=TELLS, far_end=LISTENS) as house:
             house.carrier.far_ends.script(OTHER, HEARS_OUT)
