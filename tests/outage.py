@@ -39,7 +39,8 @@ def outage_of(kind: str) -> Iterator[Outage]:
     place = binaries()
     if place is None:
         raise NoServer(HOW)
-    with running(place) as server:
+    # What it has committed stays committed when it is killed.
+    with running(place, {"synchronous_commit": "on"}) as server:
         goes = _stopped if kind == "stopped" else _killed
         yield Outage(server.url(server.create()), lambda _: goes(server))
 
