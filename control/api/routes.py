@@ -10,7 +10,7 @@ hang-up) is carried out without its key while the database does not answer.
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -28,13 +28,12 @@ from control.secrets import SecretUnreadable
 from control.stores.errors import InvalidCursor, InvalidSort, RangeTooLong, StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, Idempotency
 from control.stores.keys import ApiKey
+from control.stores.patience import BRIEFLY, within
 
 log = structlog.get_logger()
 
 # What our ids and all other parts of paths are made of; nothing of ours has another name.
 _NAME = re.compile(r"[\x21-\x7e]{1,128}")
-# What a hang-up waits for the database that is to keep its key (design: 250 ms).
-_PATIENCE = 0.25
 _ALLOWANCE = web.RequestKey("allowance", dict[str, str])
 
 
@@ -45,8 +44,6 @@ class Reception:
     gate: Gate
     proxies: TrustedProxies
     idempotency: Idempotency
-    concurrent_limit: Callable[[str], int]
-    """How many calls a tenant may have at a time."""
 
     def add_to(self, app: web.Application, endpoints: Iterable[Endpoint[Any, Any]]) -> None:
         for endpoint in endpoints:
@@ -67,14 +64,12 @@ class _Route:
         self._endpoint = endpoint
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
-        now = asyncio.get_running_loop().time()
         # A proxy may append by a line of its own.
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
         client = self._reception.proxies.client(request.remote, forwarded)
         try:
-            known = await self._reception.gate.identify(request.headers, client, now)
-            limit = self._reception.concurrent_limit(known.key.tenant_id)
-            request[_ALLOWANCE] = known.headers(unix_time(), limit)
+            known = await self._reception.gate.identify(request.headers, client)
+            request[_ALLOWANCE] = known.headers(unix_time())
             known.admit(self._endpoint.access)
             return await self._answered(await self._read(request, known.key))
         except StoreUnavailable as error:
@@ -126,11 +121,10 @@ class _Route:
     async def _once(self, asked: Asked[Query, Body], claim: Claim) -> web.StreamResponse:
         """Carry the request out unless it was before, and keep its answer."""
         harmless = self._endpoint.harmless
+        claiming = self._reception.idempotency.claim(asked.tenant_id, claim, _utcnow())
         try:
-            async with asyncio.timeout(_PATIENCE if harmless else None):
-                claiming = self._reception.idempotency.claim(asked.tenant_id, claim, _utcnow())
-                claimed = await asyncio.shield(claiming)
-        except (StoreUnavailable, TimeoutError):
+            claimed = await (within(BRIEFLY, claiming) if harmless else claiming)
+        except StoreUnavailable:
             if not harmless:
                 raise
             return _response(await self._handled(asked), asked)
