@@ -62,7 +62,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 news=house.news,
                 fetch_audio=AudioFetch(egress),
                 health=_HealthChecks(house),
-                webhooks=WebhookParts(policy=egress_policy(settings), cipher=cipher, sending=worker),
+                webhooks=WebhookParts(cipher=cipher, sending=worker),
                 carriers=lambda: frozenset(account.carrier for account in house.accounts.all()),
                 gaps=house.service.gaps.typical,
                 version=our_version(),

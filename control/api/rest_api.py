@@ -83,7 +83,7 @@ class RestApi:
         )
         desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
-            *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy).endpoints(),
+            *CallEndpoints(parts.calls, parts.store, parts.policy).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news, parts.tenants.tenancy).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
@@ -91,7 +91,9 @@ class RestApi:
             *AgentVersionEndpoints(desk).endpoints(),
             *AgentToolEndpoints(desk).endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
-            *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
+            *WebhookEndpoints(
+                parts.calls, parts.store, desk, policy=parts.policy, parts=parts.webhooks
+            ).endpoints(),
             *TenantEndpoints(parts.store, gate, parts.tenants).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
