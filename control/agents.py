@@ -7,8 +7,8 @@ documentation.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
@@ -192,8 +192,8 @@ class AgentConfig(Part):
     )
     extraction_schema: dict[str, Any] | None = Field(
         default=None,
-        description="JSON Schema (2020-12) of an object that is extracted from the transcript after the call. Kept, "
-        "and not asked for yet.",
+        description="JSON Schema (2020-12) of an object that is extracted from the transcript after the call, by the "
+        "model of `OFFHOOK_EXTRACTION_URL`.",
     )
     fallback_providers: tuple[Word, ...] = Field(
         default=(),
@@ -259,6 +259,13 @@ class AgentConfig(Part):
         """The variables that its texts cannot do without."""
         return frozenset().union(*(wanted(text) for _, text in self.texts()))
 
+    def said(self) -> dict[str, Any]:
+        """Every field by its name; None for what is left out, or null: it is as in the default agent."""
+        return {
+            name: getattr(self, name) if name in self.model_fields_set else None
+            for name in type(self).model_fields
+        }
+
     def with_secrets(self) -> dict[str, Any]:
         """The whole of it as JSON, secrets in the clear: for a store that encrypts them, and for nobody else."""
         return self.model_dump(mode="json", exclude_unset=True, context={REVEAL: True})
@@ -284,16 +291,23 @@ class Agent:
     config: AgentConfig
     source: Source
     tenant_id: str = "default"
+    signing: tuple[str, ...] = field(default=(), repr=False)
+    """What proves requests to its servers, `whsec_...`; none: the gateway's own secret does."""
     created_at: datetime
     updated_at: datetime
 
 
 def settings_agent(key: str, config: AgentConfig, now: datetime) -> Agent:
-    """An agent of the settings file; its id is made of its name, so that it stays the same."""
+    """An agent of the settings file; its id and its tools' are made of their names, so that they stay the same."""
+    agent_id = f"agent_{key}"
+    named = tuple(
+        tool.model_copy(update={"tool_id": f"tool_{_digest(f'{agent_id}/{tool.name}')}"})
+        for tool in config.tools
+    )
     return Agent(
-        agent_id=f"agent_{key}",
+        agent_id=agent_id,
         version=1,
-        config=config,
+        config=config.model_copy(update={"tools": named}) if named else config,
         source=Source.SETTINGS,
         created_at=now,
         updated_at=now,
@@ -304,7 +318,7 @@ def ad_hoc_agent(config: AgentConfig, now: datetime, *, tenant_id: str = "defaul
     """An agent of one request; the same configuration has the same id, so that its calls can be told together."""
     text = json.dumps(config.model_dump(mode="json"), sort_keys=True)  # secrets masked: an id is public
     return Agent(
-        agent_id=f"agent_adhoc_{hashlib.sha256(text.encode()).hexdigest()[:24]}",
+        agent_id=f"agent_adhoc_{_digest(text)}",
         version=1,
         config=config,
         source=Source.AD_HOC,
@@ -314,13 +328,5 @@ def ad_hoc_agent(config: AgentConfig, now: datetime, *, tenant_id: str = "defaul
     )
 
 
-def public(agent: Agent) -> Mapping[str, object]:
-    """The agent as the API shows it: secrets masked."""
-    return {
-        "agent_id": agent.agent_id,
-        "version": agent.version,
-        "source": agent.source.value,
-        "created_at": agent.created_at,
-        "updated_at": agent.updated_at,
-        **agent.config.model_dump(mode="json"),
-    }
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -3,10 +3,11 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from secrets import token_hex
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -133,6 +134,8 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
             )
         )
         api = await stack.enter_async_context(rest_house(settings, house, egress))
+        if settings.extraction_url is not None:
+            await stack.enter_async_context(extraction(settings, house))
         # The listener opens last, when whoever it lets in finds everything there, and closes after the drain: calls
         # that are being ended need their carriers' words.
         certificate = _certificate(settings)
@@ -149,6 +152,33 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
             yield Gateway(settings, house, port, metrics_port, certificate)
         finally:
             await house.drain(settings.drain_s)
+
+
+@asynccontextmanager
+async def extraction(settings: Settings, house: CallHouse) -> AsyncIterator[None]:
+    """Have calls read after their end, in here."""
+    # Here: the openai SDK takes most of a second to import, as above.
+    from gateway.extracting import Extracting, extracting
+    from gateway.extractor import Extractor
+
+    key = settings.extraction_api_key
+    extractor = Extractor(
+        settings.extraction_url or "",
+        api_key=key.get_secret_value() if key is not None else "",
+        model=settings.extraction_model,
+    )
+    work = Extracting(
+        house.store,
+        extractor,
+        clock=lambda: datetime.now(UTC),
+        new_id=lambda prefix: f"{prefix}_{token_hex(12)}",
+        told=house.news.tell,
+    )
+    try:
+        async with extracting(work):
+            yield
+    finally:
+        await extractor.close()
 
 
 def agent_tools(settings: Settings, egress: Egress) -> AgentTools:
@@ -216,11 +246,18 @@ def _figures(calls: Calls, ticker: Ticker) -> Iterable[Figure]:
 _COLLECT_AFTER = 50_000
 
 
-def settle_memory() -> None:
-    """Take what the start has made out of the collector's sight, and have it look less often."""
+@contextmanager
+def settled_memory() -> Iterator[None]:
+    """In here, what the start has made is out of the collector's sight, and it looks less often."""
+    before = gc.get_threshold()
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 async def serve(settings: Settings) -> None:
@@ -232,9 +269,9 @@ async def serve(settings: Settings) -> None:
     async with running(settings) as gateway:
         if gateway.certificate is not None:
             loop.add_signal_handler(signal.SIGHUP, gateway.certificate.reload)
-        settle_memory()
-        log.info("ready", host=settings.host, port=gateway.port, metrics_port=gateway.metrics_port)
-        await stop.wait()
+        with settled_memory():
+            log.info("ready", host=settings.host, port=gateway.port, metrics_port=gateway.metrics_port)
+            await stop.wait()
         log.info("draining", calls=len(gateway.calls), patience=settings.drain_s)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, gateway.house.hurry)

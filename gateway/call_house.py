@@ -14,7 +14,9 @@ from typing import Any
 
 import structlog
 
+from control.agent_book import AgentBook
 from control.agent_run import EffectiveAgent
+from control.directory import Directory
 from control.news import EventNews
 from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService, Parts
@@ -22,6 +24,7 @@ from control.service.keeper import Keeper
 from control.service.ports import Describe, Tools, World
 from control.service.reception import House, Reception
 from control.service.reconciliation import PERIOD, Reconciliation
+from control.service.switchboard import Switchboard
 from control.stores.store import Store
 from control.stores.urls import sqlite_url
 from gateway.accounts import Accounts, accounts_of
@@ -32,6 +35,7 @@ from gateway.journal import Journal
 from gateway.loop_lag import LoopLag
 from gateway.media_auth import StreamTokens, media_origin
 from gateway.media_room import MediaRoom
+from gateway.secret_keys import secret_keys
 from gateway.settings import Settings
 from gateway.task_set import TaskSet
 from gateway.ticker import Ticker
@@ -49,6 +53,9 @@ class CallHouse:
     """Everything that has to do with calls."""
 
     store: Store
+    book: AgentBook
+    directory: Directory
+    reception: Reception
     accounts: Accounts
     service: CallService
     calls: Calls
@@ -90,7 +97,7 @@ async def call_house(
 
     Raises:
         OSError: the data directory cannot be written.
-        ValueError: the agents or numbers of the settings do not fit together.
+        ValueError: the agents or numbers of the settings do not fit together, or the keys to secrets are none.
     """
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
@@ -116,24 +123,26 @@ async def call_house(
         keeper = Keeper(store, journal, world, stored)
         node = node_of(settings.data_dir)
         agents = directory(settings, world.wall())
+        book = AgentBook(store.agents, secret_keys(settings), new_id=world.new_id, clock=world.wall)
         bare = BareCalls(keeper, world, node=node, agent_id=agents.default.agent_id, describe=describe)
         calls = Calls(defaults, services, bare=bare, overloaded=lag.overloaded)
         tokens = StreamTokens()
         room = _room(settings, calls, services, tokens, lag)
+        reception = Reception(
+            House(
+                defaults=agent_defaults(settings),
+                timezone=settings.timezone,
+                speech=services.speech is not None and services.speech.available,
+                answer_wait=settings.answer_wait_s,
+            )
+        )
         service = CallService(
             Parts(
                 store=store,
                 keeper=keeper,
                 accounts=accounts,
-                reception=Reception(
-                    House(
-                        directory=agents,
-                        defaults=agent_defaults(settings),
-                        timezone=settings.timezone,
-                        speech=services.speech is not None and services.speech.available,
-                        answer_wait=settings.answer_wait_s,
-                    )
-                ),
+                reception=reception,
+                switchboard=Switchboard(agents, book, store.numbers),
                 room=room,
                 tools=tools,
                 describe=describe,
@@ -141,13 +150,27 @@ async def call_house(
                 node=node,
                 max_calls=settings.max_calls,
                 tariff=tariff(settings),
+                extracts=settings.extraction_url is not None,
             )
         )
         tasks.spawn(_keep_running(keeper.repair), "store repair")
         reconciliation = Reconciliation(service, store, keeper, accounts, world, describe=describe)
         await reconciliation.recover(node)
         tasks.spawn(_keep_running(lambda: reconciliation.run(PERIOD)), "reconciliation")
-        house = CallHouse(store, accounts, service, calls, room, tokens, news, hears_of_events, tasks)
+        house = CallHouse(
+            store,
+            book,
+            agents,
+            reception,
+            accounts,
+            service,
+            calls,
+            room,
+            tokens,
+            news,
+            hears_of_events,
+            tasks,
+        )
         try:
             yield house
         finally:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from control.agents import AgentConfig
 from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Query, Reply, Text, endpoint
+from control.api.page_queries import PageQuery
 from control.api.ports import CallControl
 from control.api.problem import Problem
 from control.api.repetition import repeated
@@ -29,7 +30,6 @@ from control.requests import Refused
 from control.stores.call_filters import CallFilters
 from control.stores.calls import Deletion
 from control.stores.idempotency import Answered, Claim, Conflict, InProgress
-from control.stores.keyset import MAX_LIMIT, Page
 from control.stores.store import Store
 from telephony.causes import CallStatus, Direction, Disposition
 from telephony.commands import MachineDetection
@@ -60,7 +60,11 @@ Number = Annotated[str, Field(max_length=64), AfterValidator(number)]
 Destination = Annotated[str, Field(max_length=256), AfterValidator(destination)]
 HeaderName = Annotated[str, Field(pattern=r"^[Xx]-[A-Za-z0-9-]{1,64}$")]
 HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]{0,256}$")]
-Variable = str | int | float | bool
+Variable = str | int | float | bool | None
+Variables = dict[
+    Annotated[str, Field(max_length=64)], Variable | dict[Annotated[str, Field(max_length=64)], Variable]
+]
+"""For the texts of an agent; `control.variables` has the rest of what they may be."""
 
 
 class DialBody(Body):
@@ -75,7 +79,7 @@ class DialBody(Body):
     )
     agent_id: str | None = Field(default=None, min_length=1, max_length=128, description="Or `agent`.")
     agent: AgentConfig | None = Field(default=None, description="A configuration for this call alone.")
-    variables: dict[Annotated[str, Field(max_length=64)], Variable] = Field(
+    variables: Variables = Field(
         default_factory=dict, max_length=100, description="For the texts of the agent."
     )
     metadata: dict[str, Any] = Field(default_factory=dict, max_length=100)
@@ -155,21 +159,8 @@ class CallFilter(Query):
         )
 
 
-class CallListQuery(CallFilter):
+class CallListQuery(CallFilter, PageQuery):
     """A page of a list of calls."""
-
-    limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
-    after: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the page before.")
-    order: Literal["asc", "desc"] = "desc"
-    sort: str | None = Field(
-        default=None, max_length=200, description="Fields, a leading `-` for descending, several by comma."
-    )
-
-    def page(self) -> Page:
-        if self.sort is not None:
-            return Page(limit=self.limit, after=self.after, sort=tuple(self.sort.split(",")))
-        sort = ("started_at",) if self.order == "asc" else ()
-        return Page(limit=self.limit, after=self.after, sort=sort)
 
 
 class TranscriptQuery(Query):
@@ -203,7 +194,7 @@ class CallEndpoints:
                 problems=(
                     "invalid_destination", "agent_not_found", "from_number_missing", "carrier_not_configured",
                     "variables_missing", "carrier_rejected", "concurrent_call_limit", "not_supported_by_carrier",
-                    "carrier_unavailable", "draining", "overloaded",
+                    "carrier_unavailable", "draining", "overloaded", "secrets_unreadable",
                 ),
             ),
             endpoint(
@@ -224,7 +215,7 @@ class CallEndpoints:
             endpoint(
                 "GET", "/v1/calls/{call_id}/transcript", self.transcript,
                 summary="What was said", tag=TAG, query=TranscriptQuery, body=NoBody,
-                answers={200: TranscriptShape}, problems=("not_found",),
+                answers={200: TranscriptShape}, also=("text/plain", "text/vtt"), problems=("not_found",),
                 description="`format=text` and `format=vtt` answer text/plain and text/vtt.",
             ),
             endpoint(
@@ -255,7 +246,7 @@ class CallEndpoints:
                 return repeated(outcome)
 
     async def list(self, asked: Asked[CallListQuery, NoBody]) -> Answer:
-        page = await self._store.calls(asked.tenant_id, asked.query.filters(), asked.query.page())
+        page = await self._store.calls(asked.tenant_id, asked.query.filters(), asked.query.page("started_at"))
         return Reply(
             CallList(data=[call_summary(record) for record in page.calls], next_cursor=page.next_cursor)
         )
@@ -310,14 +301,14 @@ class CallEndpoints:
                 raise no_such_call()
 
     async def _record(self, tenant_id: str, call_id: str) -> CallRecord:
-        """A call's process knows most of it; of what is kept, whether it was erased, and people's notes."""
+        """A call's process knows most of it; of what is kept, whether it was erased, and what others add."""
         kept = await self._store.call(tenant_id, call_id)
         known = self._calls.live_record(tenant_id, call_id)
         if known is None or (kept is None and not known.live):
             known = kept
         if known is None:
             raise no_such_call()
-        return known if kept is None else replace(known, notes=kept.notes)
+        return known if kept is None else replace(known, notes=kept.notes, extracted_data=kept.extracted_data)
 
 
 def refusal(refused: Refused) -> Problem:

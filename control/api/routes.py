@@ -23,7 +23,8 @@ from control.api.gate import Gate, unix_time
 from control.api.problem import TRACE_ID, Problem
 from control.api.reading import read_body, read_query
 from control.api.repetition import fingerprint, idempotency_key, repeated
-from control.stores.errors import InvalidCursor, InvalidSort, StoreUnavailable
+from control.secrets import SecretUnreadable
+from control.stores.errors import InvalidCursor, InvalidSort, RangeTooLong, StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, Idempotency
 from control.stores.keys import ApiKey
 
@@ -77,6 +78,13 @@ class _Route:
             raise Problem(
                 503, "store_unavailable", "the database does not answer", headers={"Retry-After": "1"}
             ) from error
+        except SecretUnreadable as error:
+            log.exception("what is stored cannot be read", path=request.path)
+            raise Problem(
+                503,
+                "secrets_unreadable",
+                "what is stored was encrypted with a key that the gateway does not have",
+            ) from error
 
     async def _read(self, request: web.Request, key: ApiKey) -> Asked[Query, Body]:
         endpoint = self._endpoint
@@ -109,6 +117,8 @@ class _Route:
             raise Problem(400, "invalid_cursor", str(error)) from error
         except InvalidSort as error:
             raise Problem(400, "invalid_sort", str(error)) from error
+        except RangeTooLong as error:
+            raise Problem(400, "range_too_long", str(error)) from error
 
     async def _once(self, asked: Asked[Query, Body], claim: Claim) -> web.StreamResponse:
         """Carry the request out unless it was before, and keep its answer."""

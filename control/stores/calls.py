@@ -3,7 +3,8 @@
 Theory of operation. A call's owner saves the whole record again and again, each time with what has happened since:
 row, events and what is owed to endpoints are one transaction. Saves may be repeated and late (a journal is replayed
 after an outage): an event that is there is not appended again, and a record is written only if its revision is not
-below the kept one's and it does not bring an ended call back to life. Notes belong to people; a save leaves them.
+below the kept one's and it does not bring an ended call back to life. Notes belong to people, and what is extracted
+comes after the call: a save leaves both.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from decimal import Decimal
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import LIVE, CallRecord, EventRecord
@@ -24,11 +25,13 @@ from control.stores.database import Database
 from control.stores.deliveries import Deliveries
 from control.stores.errors import Taken
 from control.stores.events import Events
+from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome, Idempotency
 from control.stores.keyset import Keyset, Page
 from control.stores.search import Search
 from control.stores.search import index as call_search
 from control.stores.tables import call_details, calls, erased_calls, turns
+from control.stores.tool_logs import ToolLogs
 from telephony.causes import CallStatus
 
 NEWEST = ("-started_at",)
@@ -102,6 +105,8 @@ class Calls:
         self._deliveries = Deliveries(database)
         self._idempotency = Idempotency(database)
         self._search = Search(database)
+        self._tool_logs = ToolLogs(database)
+        self._extractions = Extractions(database)
 
     # Its owner
 
@@ -202,6 +207,8 @@ class Calls:
         self, connection: AsyncConnection, record: CallRecord, events: Sequence[EventRecord]
     ) -> None:
         new = await self._events.append(connection, events)
+        await self._tool_logs.append(connection, new)
+        await self._extractions.owe(connection, new)
         if new:
             now = max(stored.event.occurred_at for stored in new)
             await self._deliveries.owe(connection, record.tenant_id, new, record.webhook_url, now)
@@ -280,29 +287,24 @@ class Calls:
         if query is None:
             return CallPage((), None)
         async with self._database.read() as connection:
-            rows: Sequence[Row[Any]] = (await connection.execute(query.limit(page.limit + 1))).all()
-        shown = rows[: page.limit]
-        cursor = order.cursor(shown[-1]) if len(rows) > page.limit else None
-        return CallPage(tuple(record_of(row._mapping) for row in shown), cursor)
+            rows, cursor = await order.page(connection, query, page)
+        return CallPage(tuple(record_of(row) for row in rows), cursor)
 
     def _listing(self, tenant_id: str, filters: CallFilters, page: Page) -> tuple[Select[Any] | None, Keyset]:
         if filters.search is None:
             order = Keyset.of(page.sort or NEWEST, SORTABLE, calls.c.id)
-            query = select(calls, *order.labelled())
+            query = select(calls)
         else:
             # The index gives calls in the order of their numbers, which is that of their beginnings but for
             # calls that began in the same moment on two machines: no sorting of all that were found.
             fields = SORTABLE | {"intake": call_search.c.rowid}
             order = Keyset.of(page.sort or ("-intake",), fields, call_search.c.rowid)
-            query = select(calls, *order.labelled()).join(call_search, call_search.c.rowid == calls.c.id)
+            query = select(calls).join(call_search, call_search.c.rowid == calls.c.id)
             holds = self._search.holds(filters.search, tenant_id, filters.agent_id, filters.started_between())
             if holds is None:
                 return None, order
             query = query.where(holds)
-        query = query.where(*filters.conditions(tenant_id))
-        if page.after is not None:
-            query = query.where(order.after(page.after))
-        return query.order_by(*order.order()), order
+        return query.where(*filters.conditions(tenant_id)), order
 
 
 def _is(tenant_id: str, call_id: str) -> ColumnElement[bool]:

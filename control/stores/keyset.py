@@ -11,14 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, and_, literal, or_, tuple_
+from sqlalchemy import ColumnElement, Row, RowMapping, Select, and_, literal, or_, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.stores.columns import Instant, Money, micros_of, moment_of
 from control.stores.errors import InvalidCursor, InvalidSort
 
 MAX_LIMIT = 100
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,15 @@ class Page:
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_LIMIT:
             raise ValueError(f"a page has 1 to {MAX_LIMIT} entries")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[T]):
+    """A page of a list."""
+
+    entries: tuple[T, ...]
+    next_cursor: str | None
+    """None: it was the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +76,29 @@ class Keyset:
             (*descending, descending[-1]),
         )
 
-    def order(self) -> list[ColumnElement[Any]]:
+    async def page(
+        self, connection: AsyncConnection, query: Select[Any], page: Page
+    ) -> tuple[Sequence[RowMapping], str | None]:
+        """Return a page of a query that has no order yet, and the cursor of the next; None: it was the last.
+
+        Raises:
+            InvalidCursor: what the page comes after is no cursor, or one of another order.
+        """
+        query = query.add_columns(*self._labelled())
+        if page.after is not None:
+            query = query.where(self.after(page.after))
+        rows = (await connection.execute(query.order_by(*self._order()).limit(page.limit + 1))).all()
+        shown = rows[: page.limit]
+        cursor = self.cursor(shown[-1]) if len(rows) > page.limit else None
+        return [row._mapping for row in shown], cursor
+
+    def _order(self) -> list[ColumnElement[Any]]:
         return [
             column.desc() if down else column.asc()
             for column, down in zip(self.columns, self.descending, strict=True)
         ]
 
-    def labelled(self) -> list[ColumnElement[Any]]:
+    def _labelled(self) -> list[ColumnElement[Any]]:
         """Return what a query must also select, for `cursor` to find."""
         return [column.label(f"key_{place}") for place, column in enumerate(self.columns)]
 

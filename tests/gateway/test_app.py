@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import websockets
 
-from gateway.app import call_defaults, running, settle_memory
+from gateway.app import call_defaults, running, settled_memory
 from gateway.settings import Settings
 from media.audio import PCM16_24K, PCMA_8K, PCMU_8K
 from tests.conftest import RunAsync
@@ -43,11 +43,9 @@ def test_a_gateway_runs_takes_a_call_and_leaves_its_record(real: RunAsync, tmp_p
 
 
 def test_what_the_start_made_is_out_of_the_collectors_sight() -> None:
-    thresholds = gc.get_threshold()
-    try:
-        settle_memory()
+    before = gc.get_threshold()
+    with settled_memory():
         assert gc.get_freeze_count() > 10_000
-        assert gc.get_threshold()[0] > thresholds[0]
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*thresholds)
+        assert gc.get_threshold()[0] > before[0]
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
