@@ -78,6 +78,32 @@ class PicowsLink(WSListener):
     Driven by picows (frames, connection) and by its owner (`Link`). Decides nothing about calls.
     """
 
+    __slots__ = (
+        "_closing",
+        "_deadline",
+        "_deliver",
+        "_early",
+        "_fragmented",
+        "_fragmented_size",
+        "_fragments",
+        "_heard",
+        "_held",
+        "_listener",
+        "_loop",
+        "_lost",
+        "_outbox",
+        "_ping_sent",
+        "_pulse",
+        "_reason",
+        "_transport",
+        "_watch",
+        "_wire",
+        "bounds",
+        "ended",
+        "rtt",
+        "upgraded",
+    )
+
     _listener: LinkListener
 
     def __init__(self, bounds: WriteBounds | None = None) -> None:
