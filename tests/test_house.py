@@ -64,14 +64,17 @@ TESTED_ELSEWHERE = {
     # The API's rooms, asked over HTTP.
     "control/api/endpoint.py": "values without behaviour; tests/control/test_api_routes.py declares some",
     "control/api/problem_codes.py": "tests/control/test_api_document.py holds each against its status",
+    "control/api/command_bodies.py": "tests/control/test_api_control_endpoints.py and _server_answers.py write them",
     "control/api/call_table.py": "tests/control/test_api_statistics_endpoints.py reads both kinds of file",
     "control/api/statistics_shapes.py": "tests/control/test_api_statistics_endpoints.py sees each",
     "control/api/rest_api.py": "tests/gateway/test_commands_openapi.py prints it; every test over HTTP asks it",
     "control/agent_book.py": "tests/control/test_api_agent_endpoints.py and its neighbours ask for all it does",
     "control/api/agent_desk.py": "a part of the endpoints of agents: tests/control/test_api_agent_endpoints.py",
     "control/api/agent_shapes.py": "tests/control/test_api_agent_endpoints.py and its neighbours read them over HTTP",
+    "control/api/tenant_shapes.py": "tests/control/test_api_tenant_endpoints.py reads them over HTTP",
     "control/api/webhook_shapes.py": "tests/control/test_api_webhook_endpoints.py reads them over HTTP",
     "control/api/ports.py": "protocols and values; every test of the API is made of them",
+    "gateway/provider_config.py": "tests/gateway/test_configured_agents.py and test_agent_findings.py write some",
     "gateway/order_form.py": "tests/gateway/test_trace.py and test_replay.py write and read orders",
     "gateway/rest_house.py": "tests/control/test_api_platform_endpoints.py and others ask a whole house",
     "gateway/demo_backend.py": "tests/gateway/test_callback_demo.py is its every use",
@@ -83,6 +86,7 @@ TESTED_ELSEWHERE = {
 
 # Test files of no one module, each with what they are about. Whole calls are in tests/calls.
 TESTS_ACROSS: dict[str, str] = {
+    "tests/control/test_api_isolation.py": "the whole API: nothing of a tenant's is there for another",
     "tests/control/test_api_contract.py": "the whole API: its document against its answers (schemathesis)",
     "tests/control/test_call_interleavings.py": "the call's machine under any interleaving of everything",
     "tests/media/test_realtime_model.py": "the session against a server that keeps the real rules",
@@ -90,7 +94,10 @@ TESTS_ACROSS: dict[str, str] = {
     "tests/gateway/test_chaos.py": "whole calls: whatever goes wrong, each ends once and leaves nothing behind",
     "tests/gateway/test_command_matrix.py": "whole calls: every live command in every state, on both carriers",
     "tests/gateway/test_call_control.py": "whole calls over real sockets: how they begin, go on and end under control",
+    "tests/gateway/test_stored_agents.py": "whole calls: agents that users have stored, on both carriers",
     "tests/gateway/test_controlled_calls.py": "whole calls: who hears whom while held, prompted, gathered, broken",
+    "tests/gateway/test_failover.py": "whole calls whose model cannot be had, or is lost",
+    "tests/gateway/test_server_url.py": "whole calls whose agent has a server of its own",
     "tests/gateway/test_status_mapping.py": "whole calls: every row of the carriers' status mapping",
     "tests/gateway/test_traps.py": "whole calls: the races and traps that others fell into, by number",
     "tests/control/test_bridge_orders.py": "the bridge under orders of a call's machine",

@@ -10,14 +10,19 @@ from typing import Any
 
 from control.agent_run import AgentDefaults, EffectiveAgent
 from control.agents import Agent, AgentConfig, Source, settings_agent
+from control.api.ports import AudioUnavailable, FetchedAudio
 from control.call_record import CallRecord, EventRecord
 from control.costs import Tariff
 from control.directory import Directory, Unlisted
 from control.effects import RunTool
 from control.inputs import ToolFinished
+from control.live.in_process import ProcessSlots
 from control.media_orders import AgentUp, EndMedia, MediaEnded, MediaOrder, Report, StreamUp
 from control.policy import CallPolicy
 from control.records import MediaSummary
+from control.requests import CallRequest
+from control.server_answer import ServerAnswer, ServerFault
+from control.service.admission import LEASE, Admission
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
 from control.service.ports import World
@@ -26,6 +31,8 @@ from control.service.switchboard import Switchboard
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome
 from control.stores.numbers import NumberRoute
+from control.stores.tenants import Tenant
+from control.tenancy import Tenancy, Terms
 from control.timeline import TimelineEvent
 from media.audio import PCMU_8K
 from media.realtime.configuration import SessionConfig
@@ -51,6 +58,19 @@ SUMMARY = MediaSummary(
 
 # A dollar for each token of audio out.
 TARIFF = Tariff(models={"m": Price(audio_out=Decimal(1_000_000))})
+
+
+class Register:
+    """Tenants that are told apart by their limits."""
+
+    def __init__(self) -> None:
+        self.tenants: dict[str, Tenant] = {}
+
+    async def get(self, tenant_id: str) -> Tenant | None:
+        return self.tenants.get(tenant_id)
+
+    def put(self, tenant_id: str = "default", **terms: Any) -> None:
+        self.tenants[tenant_id] = Tenant(tenant_id=tenant_id, name=tenant_id, created_at=BEGUN, **terms)
 
 
 class Shelf:
@@ -302,6 +322,9 @@ class Toolbox:
 
     def __init__(self) -> None:
         self.ran: list[tuple[str, str]] = []
+        self.actions: tuple[CallRequest, ...] = ()
+        self.fault = ""
+        self.takes = 0.0
 
     async def run(
         self,
@@ -310,7 +333,46 @@ class Toolbox:
         record: CallRecord,
     ) -> ToolFinished:
         self.ran.append((wanted.name, wanted.arguments))
-        return ToolFinished(wanted.tool_call_id, '{"found": true}')
+        if self.takes:
+            await asyncio.sleep(self.takes)
+        return ToolFinished(wanted.tool_call_id, '{"found": true}', actions=self.actions, fault=self.fault)
+
+
+class Servers:
+    """Agents' servers: answer `call.started` as they are told, after a while; keep what they were told was said."""
+
+    def __init__(self) -> None:
+        self.answer: ServerAnswer | ServerFault = ServerAnswer()
+        self.takes = 0.1
+        self.to_what_was_said: ServerAnswer | ServerFault = ServerAnswer()
+        self.began: list[str] = []
+        self.said: list[tuple[int, str, str]] = []
+
+    async def call_started(self, agent: EffectiveAgent, record: CallRecord) -> ServerAnswer | ServerFault:
+        self.began.append(record.call_id)
+        await asyncio.sleep(self.takes)
+        return self.answer
+
+    async def transcript_updated(
+        self, agent: EffectiveAgent, record: CallRecord, number: int, role: str, text: str
+    ) -> ServerAnswer | ServerFault:
+        await asyncio.sleep(self.takes)
+        self.said.append((number, role, text))
+        return self.to_what_was_said
+
+
+class Sounds:
+    """Audio under any address but those of another scheme."""
+
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+
+    async def __call__(self, url: str) -> FetchedAudio:
+        self.fetched.append(url)
+        await asyncio.sleep(0.1)
+        if "gone" in url:
+            raise AudioUnavailable("it is not there")
+        return FetchedAudio(bytes(1600), 8_000)
 
 
 def an_agent(config: AgentConfig) -> Agent:
@@ -439,6 +501,17 @@ class Scene:
         self.accounts = Accounts(self.account)
         self.room = Room(places)
         self.tools = Toolbox()
+        self.servers = Servers()
+        self.sounds = Sounds()
+        self.tenants = Register()
+        self.admission = Admission(
+            Tenancy(
+                self.tenants,
+                usual=Terms(requests_per_minute=1_000, max_calls=places),
+                clock=loop.time,
+            ),
+            ProcessSlots(loop.time, lease=LEASE),
+        )
         self.service = CallService(
             Parts(
                 store=self.shelf,
@@ -448,10 +521,13 @@ class Scene:
                 switchboard=Switchboard(directory(unlisted=unlisted, agents=agents), self.books, self.books),
                 room=self.room,
                 tools=self.tools,
+                servers=self.servers,
+                fetch_audio=self.sounds,
                 describe=lambda record: {"call_id": record.call_id, "status": record.status.value},
                 tariff=TARIFF,
                 world=self.world,
                 node="node_1",
+                admission=self.admission,
                 max_calls=places,
             )
         )
