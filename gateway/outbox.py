@@ -3,7 +3,7 @@
 Theory of operation. A turn of a busy loop reads from many sockets, and almost every message that comes makes one that
 leaves. Written at once, each write is a system call between two stretches of Python: it throws both out of the caches,
 and wakes a peer on the same machine once per message. Written together, when everything that had come was looked at,
-they cost a sixth less in all. A quiet loop's turn is one message: there is nothing to wait for.
+an echoing call costs 7 % less at 200 calls on a core. A quiet loop's turn is one message: nothing is gained or lost.
 """
 
 import asyncio
