@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 # Messages; whoever finds so many waiting writes them at once. A turn after a stall may bring thousands, and the first
 # must not wait for the last.
 MOST = 50
+# Bytes; a message of so many is worth a system call of its own, and whoever sends many such sees its link fill up.
+BIG = 4096
 
 
 class Writer(Protocol):
@@ -37,7 +39,7 @@ class Outbox:
         if not waiting:
             asyncio.get_running_loop().call_soon(self.flush)
         waiting.append((writer, message))
-        if len(waiting) >= MOST:
+        if len(waiting) >= MOST or len(message) >= BIG:
             self.flush()
 
     def flush(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.outbox import MOST, Outbox, outbox
+from gateway.outbox import BIG, MOST, Outbox, outbox
 from tests.conftest import RunAsync
 
 
@@ -61,6 +61,19 @@ def test_a_long_turn_does_not_hold_everything_back(virtual: RunAsync) -> None:
         assert len(written) == MOST
         await asyncio.sleep(0)
         assert [message for _, message in written] == [b"%d" % number for number in range(MOST + 10)]
+
+    virtual(scenario())
+
+
+def test_a_big_message_leaves_at_once_and_never_before_what_was_sent_earlier(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        written: list[tuple[str, bytes]] = []
+        box, a = Outbox(), Paper(written, "a")
+        box.add(a, b"small")
+        box.add(a, bytes(BIG))
+        assert [message for _, message in written] == [b"small", bytes(BIG)]
+        await asyncio.sleep(0)
+        assert len(written) == 2
 
     virtual(scenario())
 
