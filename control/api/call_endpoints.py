@@ -297,14 +297,22 @@ class CallEndpoints:
                 raise no_such_call()
 
     async def _record(self, tenant_id: str, call_id: str) -> CallRecord:
-        """A call's process knows most of it; of what is kept, whether it was erased, and people's notes."""
+        """A call's process knows most of it; of what is kept, whether it was erased, people's notes and the recording.
+        """
         kept = await self._store.call(tenant_id, call_id)
         known = self._calls.live_record(tenant_id, call_id)
         if known is None or (kept is None and not known.live):
             known = kept
         if known is None:
             raise no_such_call()
-        return known if kept is None else replace(known, notes=kept.notes)
+        if kept is None:
+            return known
+        return replace(
+            known,
+            notes=kept.notes,
+            has_recording=kept.has_recording,
+            recording_cost=kept.recording_cost,
+        )
 
 
 def refusal(refused: Refused) -> Problem:

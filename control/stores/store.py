@@ -24,6 +24,7 @@ from control.stores.idempotency import Claim, ClaimOutcome, Idempotency
 from control.stores.keys import Keys
 from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
+from control.stores.recordings import Recordings
 from control.stores.webhooks import Webhooks
 
 
@@ -37,6 +38,7 @@ class Store:
         self.deliveries = Deliveries(database)
         self.idempotency = Idempotency(database)
         self.keys = Keys(database)
+        self.recordings = Recordings(database)
         self.webhooks = Webhooks(database)
 
     @classmethod
