@@ -297,8 +297,7 @@ class CallEndpoints:
                 raise no_such_call()
 
     async def _record(self, tenant_id: str, call_id: str) -> CallRecord:
-        """A call's process knows most of it; of what is kept, whether it was erased, people's notes and the recording.
-        """
+        """A call's process knows most of it; the store, whether it was erased, people's notes and the recording."""
         kept = await self._store.call(tenant_id, call_id)
         known = self._calls.live_record(tenant_id, call_id)
         if known is None or (kept is None and not known.live):

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from control.api.call_endpoints import destination as checked_destination
 from control.api.call_endpoints import no_such_call, number, refusal
 from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
-from control.api.ports import AudioUnavailable, CallControl, FetchAudio, FetchedAudio
+from control.api.ports import AudioUnavailable, CallControl, FetchAudio, FetchedAudio, RecordingRoom
 from control.api.problem import Problem
 from control.api.shapes import (
     Done,
@@ -21,6 +21,7 @@ from control.api.shapes import (
     gather_shape,
     transfer_shape,
 )
+from control.recordings import RecordingState
 from control.requests import (
     Accepted,
     After,
@@ -150,7 +151,10 @@ class HoldBody(Body):
 class ControlEndpoints:
     """Driven by the routes: makes a request of each, asks the call, and answers what it says."""
 
-    def __init__(self, calls: CallControl, store: Store, fetch_audio: FetchAudio) -> None:
+    def __init__(
+        self, calls: CallControl, store: Store, fetch_audio: FetchAudio, recordings: RecordingRoom
+    ) -> None:
+        self._recordings = recordings
         self._calls = calls
         self._store = store
         self._fetch_audio = fetch_audio
@@ -331,8 +335,7 @@ class ControlEndpoints:
 
     async def play(self, asked: Asked[NoQuery, PlayBody]) -> Answer:
         body = asked.body
-        source = body.url or f"recording:{body.recording_id}"
-        fetched = await self._audio(source)
+        source, fetched = await self._to_play(asked)
         await self._ask(
             asked,
             PlayAudio(
@@ -340,6 +343,20 @@ class ControlEndpoints:
             ),
         )
         return Reply(Done())
+
+    async def _to_play(self, asked: Asked[NoQuery, PlayBody]) -> tuple[str, FetchedAudio]:
+        """What the caller is to hear, and where it is from."""
+        body = asked.body
+        if body.url is not None:
+            return body.url, await self._audio(body.url)
+        recording_id = body.recording_id or ""
+        recording = await self._store.recordings.by_id(asked.tenant_id, recording_id)
+        if recording is None or recording.state is not RecordingState.READY:
+            raise Problem(404, "recording_not_available", "there is no such recording to play")
+        try:
+            return f"recording:{recording_id}", await self._recordings.audio(recording)
+        except AudioUnavailable as error:
+            raise Problem(422, "audio_unavailable", str(error)) from error
 
     async def stop_playing(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         await self._ask(asked, StopPlaying())

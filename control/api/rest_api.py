@@ -15,7 +15,8 @@ from control.api.event_endpoints import EventEndpoints
 from control.api.gate import Gate
 from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
-from control.api.ports import CallControl, FetchAudio, HealthChecks
+from control.api.ports import CallControl, FetchAudio, HealthChecks, RecordingRoom
+from control.api.recording_endpoints import RecordingEndpoints
 from control.api.routes import Reception
 from control.news import EventNews
 from control.stores.store import Store
@@ -29,6 +30,7 @@ class ApiParts:
     store: Store
     news: EventNews
     fetch_audio: FetchAudio
+    recordings: RecordingRoom
     health: HealthChecks
     carriers: Callable[[], frozenset[str]]
     gaps: StreamGaps
@@ -52,10 +54,12 @@ class RestApi:
             idempotency=parts.store.idempotency,
             concurrent_limit=parts.calls.concurrent_limit,
         )
+        self._recordings = RecordingEndpoints(parts.store, parts.recordings)
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
-            *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
+            *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio, parts.recordings).endpoints(),
+            *self._recordings.endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,
@@ -75,6 +79,7 @@ class RestApi:
 
     def add_to(self, app: web.Application) -> None:
         self._reception.add_to(app, self.endpoints)
+        self._recordings.add_to(app)
         Pages(self.document()).add_to(app)
         app.on_shutdown.append(self._let_followers_go)
 

@@ -227,7 +227,11 @@ class Calls:
         Its files are deleted afterwards (`Recordings.erasures`).
         """
         async with self._database.write() as connection:
-            query = select(calls.c.id, calls.c.status, calls.c.node).where(_is(tenant_id, call_id)).with_for_update()
+            query = (
+                select(calls.c.id, calls.c.status, calls.c.node)
+                .where(_is(tenant_id, call_id))
+                .with_for_update()
+            )
             row = (await connection.execute(query)).one_or_none()
             if row is None:
                 return Deletion.MISSING

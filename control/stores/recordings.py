@@ -127,8 +127,9 @@ class Recordings:
             erased = await connection.scalar(query)
         return Unowned.UNKNOWN if erased is None else Unowned.ERASED
 
-    async def begin(self, recording: Recording) -> Filed | None:
-        """Keep a recording that is on its way; None: it is. One that is ready already is left as it is (`DONE`)."""
+    async def begin(self, recording: Recording, *, again: bool = False) -> Filed | None:
+        """Keep a recording that is on its way; None: it is. One that is ready already is left as it is (`DONE`),
+        unless it is to be filed `again`."""
         async with self._database.write() as connection:
             if not await self._lock(connection, recording):
                 return Filed.GONE
@@ -137,7 +138,7 @@ class Recordings:
             kept = await self._state(connection, recording.call_id)
             if kept is RecordingState.ERASED:
                 return Filed.GONE
-            if kept is RecordingState.READY:
+            if kept is RecordingState.READY and not again:
                 return Filed.DONE
             await self._put(connection, recording)
         return None
@@ -154,12 +155,11 @@ class Recordings:
                 return Filed.GONE
             if not await self._has_ended(connection, recording.call_id):
                 return Filed.LATER
-            kept = await self._state(connection, recording.call_id)
-            if kept is RecordingState.ERASED:
+            if await self._state(connection, recording.call_id) is RecordingState.ERASED:
                 return Filed.GONE
             await self._put(connection, recording)
             await self._tell_call(connection, recording, cost)
-            if event is not None and kept is not RecordingState.READY:
+            if event is not None:
                 await self._publish(connection, recording, event)
         return Filed.DONE
 
@@ -181,9 +181,7 @@ class Recordings:
         async with self._database.write() as connection:
             await connection.execute(
                 update(recordings)
-                .where(
-                    recordings.c.call_id == call_id, recordings.c.state == RecordingState.PROCESSING.value
-                )
+                .where(recordings.c.call_id == call_id, recordings.c.state == RecordingState.PROCESSING.value)
                 .values(problem=problem)
             )
 
@@ -210,9 +208,7 @@ class Recordings:
             name: value for name, value in row.items() if not name.startswith(("recording_id", "transc"))
         }
         statement = self._database.insert(recordings).values(row)
-        await connection.execute(
-            statement.on_conflict_do_update(index_elements=["call_id"], set_=changes)
-        )
+        await connection.execute(statement.on_conflict_do_update(index_elements=["call_id"], set_=changes))
 
     async def _tell_call(self, connection: AsyncConnection, recording: Recording, cost: Decimal) -> None:
         price = literal(cost, Money())
@@ -231,9 +227,7 @@ class Recordings:
             select(func.max(events.c.sequence)).where(events.c.call_id == recording.call_id)
         )
         new = await self._events.append(connection, [replace(event, sequence=(last or 0) + 1)])
-        url = await connection.scalar(
-            select(calls.c.webhook_url).where(calls.c.call_id == recording.call_id)
-        )
+        url = await connection.scalar(select(calls.c.webhook_url).where(calls.c.call_id == recording.call_id))
         await self._deliveries.owe(connection, recording.tenant_id, new, url, event.occurred_at)
 
     # Readers
@@ -256,20 +250,14 @@ class Recordings:
             InvalidCursor, InvalidSort: what the page asks by.
         """
         order = Keyset.of(page.sort or NEWEST, SORTABLE, recordings.c.recording_id)
-        query = select(recordings, *order.labelled()).where(*filters.conditions(tenant_id))
-        if page.after is not None:
-            query = query.where(order.after(page.after))
+        query = select(recordings).where(*filters.conditions(tenant_id))
         async with self._database.read() as connection:
-            rows = (await connection.execute(query.order_by(*order.order()).limit(page.limit + 1))).all()
-        shown = rows[: page.limit]
-        cursor = order.cursor(shown[-1]) if len(rows) > page.limit else None
-        return RecordingPage(tuple(_recording(row._mapping) for row in shown), cursor)
+            rows, cursor = await order.page(connection, query, page)
+        return RecordingPage(tuple(_recording(row) for row in rows), cursor)
 
     async def _one(self, *conditions: ColumnElement[bool]) -> Recording | None:
         async with self._database.read() as connection:
-            row = (
-                (await connection.execute(select(recordings).where(*conditions))).mappings().one_or_none()
-            )
+            row = (await connection.execute(select(recordings).where(*conditions))).mappings().one_or_none()
         return None if row is None else _recording(row)
 
     # Erasing
@@ -299,9 +287,7 @@ class Recordings:
                 await self._erase(connection, condition, now)
         return len(due)
 
-    async def _erase(
-        self, connection: AsyncConnection, which: ColumnElement[bool], now: datetime
-    ) -> bool:
+    async def _erase(self, connection: AsyncConnection, which: ColumnElement[bool], now: datetime) -> bool:
         query = (
             select(recordings, calls.c.node)
             .join(calls, calls.c.call_id == recordings.c.call_id)
@@ -330,11 +316,14 @@ class Recordings:
         await owe_erasure(connection, row["tenant_id"], call_id, row["node"], row["path"], now)
         return True
 
-    async def erasures(self, node: str, limit: int = 100) -> list[Erasure]:
-        """Return what this node can do: files in the store are anybody's to delete, others their node's."""
+    async def erasures(self, node: str, *, after: int = 0, limit: int = 100) -> list[Erasure]:
+        """Return what this node can do, in order: files in the store are anybody's to delete, others their node's."""
         query = (
             select(recording_erasures)
-            .where(or_(recording_erasures.c.path.is_not(None), recording_erasures.c.node == node))
+            .where(
+                recording_erasures.c.id > after,
+                or_(recording_erasures.c.path.is_not(None), recording_erasures.c.node == node),
+            )
             .order_by(recording_erasures.c.id)
             .limit(limit)
         )
@@ -486,4 +475,3 @@ def _transcription(row: Values) -> Transcription | None:
         utterances=tuple(row["transcription"] or ()),
         problem=row["transcription_problem"],
     )
-
