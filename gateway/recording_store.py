@@ -112,7 +112,7 @@ class RecordingStore:
         try:
             await obstore.put_async(self._store, name, file, attributes={"Content-Type": media_type})
         except FileNotFoundError as missing:
-            if not file.exists():
+            if not await asyncio.to_thread(file.exists):
                 raise
             raise RecordingStoreAway("there is no such bucket") from missing
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.request import Request, urlopen
 
 from moto.server import ThreadedMotoServer
@@ -31,7 +32,7 @@ class S3Server:
     def account(self) -> S3Account:
         return S3Account(key_id="key", secret="secret", region="us-east-1", endpoint=self.endpoint)
 
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """What the gateway is told."""
         return {
             "recording_store": self.url,
@@ -40,6 +41,9 @@ class S3Server:
             "recording_store_key_id": "key",
             "recording_store_secret": "secret",
         }
+
+    def make_bucket(self) -> None:
+        _ask(f"{self.endpoint}/{BUCKET}", "PUT")
 
     def stop(self) -> None:
         self._server.stop()
@@ -56,7 +60,7 @@ def s3_server() -> Iterator[S3Server]:
     _, port = server.get_host_and_port()
     found = S3Server(port, server)
     _ask(f"{found.endpoint}/moto-api/reset", "POST")
-    _ask(f"{found.endpoint}/{BUCKET}", "PUT")
+    found.make_bucket()
     try:
         yield found
     finally:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from control.agents import AgentConfig
 from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Query, Reply, Text, endpoint
 from control.api.page_queries import PageQuery
-from control.api.ports import CallControl
+from control.api.ports import CallControl, RecordingRoom
 from control.api.problem import Problem
 from control.api.repetition import repeated
 from control.api.shapes import (
@@ -175,9 +175,10 @@ class NotesBody(Body):
 class CallEndpoints:
     """Calls as users see them. Driven by the routes."""
 
-    def __init__(self, calls: CallControl, store: Store) -> None:
+    def __init__(self, calls: CallControl, store: Store, recordings: RecordingRoom) -> None:
         self._calls = calls
         self._store = store
+        self._recordings = recordings
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
         return [
@@ -290,6 +291,7 @@ class CallEndpoints:
             raise _is_live()
         match await self._store.delete_call(asked.tenant_id, call_id, datetime.now(UTC)):
             case Deletion.ERASED:
+                self._recordings.erase_soon()
                 return web.Response(status=204)
             case Deletion.LIVE:
                 raise _is_live()

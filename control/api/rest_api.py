@@ -56,7 +56,7 @@ class RestApi:
         )
         self._recordings = RecordingEndpoints(parts.store, parts.recordings)
         self.endpoints: list[Endpoint[Any, Any]] = [
-            *CallEndpoints(parts.calls, parts.store).endpoints(),
+            *CallEndpoints(parts.calls, parts.store, parts.recordings).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio, parts.recordings).endpoints(),
             *self._recordings.endpoints(),
