@@ -5,7 +5,7 @@ the settings is `default`. It owns its client, and whatever proves that a webhoo
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
@@ -17,12 +17,14 @@ from telephony.capabilities import CAPABILITIES, Capabilities
 from telephony.client_errors import LiveCall, Performed
 from telephony.commands import CallCommand
 from telephony.telnyx import webhooks as telnyx_webhooks
-from telephony.telnyx.client import TelnyxClient
 from telephony.twilio import twiml
 from telephony.twilio import webhooks as twilio_webhooks
 from telephony.twilio.client import TwilioClient
 from telephony.twilio.documents import Documents
 from telephony.twilio.webhooks import Endpoint
+
+if TYPE_CHECKING:
+    from telephony.telnyx.client import TelnyxClient
 
 log = structlog.get_logger()
 
@@ -70,7 +72,7 @@ class TelnyxAccount:
 
     carrier = telnyx_webhooks.CARRIER
 
-    def __init__(self, client: TelnyxClient, *, public_key: str, integration_id: str = DEFAULT) -> None:
+    def __init__(self, client: "TelnyxClient", *, public_key: str, integration_id: str = DEFAULT) -> None:
         """
         Raises:
             ValueError: the key is not an Ed25519 public key.
@@ -197,6 +199,9 @@ def _telnyx(settings: Settings) -> Iterable[TelnyxAccount]:
         settings.telnyx_connection_id,
     )
     if key is not None and public_key is not None and connection_id is not None:
+        # Here: Telnyx's SDK takes a second to import, which every command would wait for.
+        from telephony.telnyx.client import TelnyxClient
+
         client = TelnyxClient(
             api_key=key.get_secret_value(), connection_id=connection_id, base_url=settings.telnyx_base_url
         )

@@ -23,7 +23,7 @@ from gateway.recording_files import RecordingFiles
 from gateway.recording_repair import RecordingRepair
 from gateway.recording_room import RecordingRoom
 from gateway.recording_store import RecordingStore, S3Account
-from gateway.secret_keys import load_secret_keys
+from gateway.secret_keys import secret_keys
 from gateway.settings import Settings
 from gateway.task_set import TaskSet
 
@@ -108,10 +108,8 @@ async def recording_house(
 
 
 def _links(settings: Settings) -> DownloadLinks:
-    keys = settings.secret_keys
-    known = load_secret_keys(keys.get_secret_value() if keys is not None else None, settings.data_dir)
     origin = settings.public_url or f"http://{settings.host}:{settings.port}"
-    return DownloadLinks(known.derived(PURPOSE), origin)
+    return DownloadLinks(secret_keys(settings).derived(PURPOSE), origin)
 
 
 async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

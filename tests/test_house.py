@@ -56,18 +56,21 @@ TESTED_ELSEWHERE = {
     "control/stores/documents.py": "tests/contracts/test_calls.py: whatever JSON holds comes back",
     "control/stores/errors.py": "values without behaviour; tests/contracts raises each",
     "control/stores/keyset.py": "tests/contracts/test_calls.py turns pages in every order",
-    "control/stores/migrating.py": "tests/contracts opens empty databases; tests/gateway/test_app.py migrates one",
-    "control/stores/migrations/versions/0001_calls_and_what_is_around_them.py": "contract tests run on its tables",
+    "control/stores/local_time.py": "tests/contracts/test_statistics.py: days and hours of every kind of zone",
+    "control/api/tool_log_shapes.py": "tests/control/test_api_tool_log_endpoints.py reads them over HTTP",
     "control/stores/search.py": "tests/contracts/test_calls.py searches",
     "control/stores/tables.py": "tables without behaviour; every contract test runs on them",
     "control/stores/urls.py": "tests/contracts opens both kinds; tests/gateway/test_settings.py refuses others",
     # The API's rooms, asked over HTTP.
     "control/api/endpoint.py": "values without behaviour; tests/control/test_api_routes.py declares some",
     "control/api/problem_codes.py": "tests/control/test_api_document.py holds each against its status",
+    "control/api/call_table.py": "tests/control/test_api_statistics_endpoints.py reads both kinds of file",
+    "control/api/statistics_shapes.py": "tests/control/test_api_statistics_endpoints.py sees each",
     "control/api/rest_api.py": "tests/gateway/test_commands_openapi.py prints it; every test over HTTP asks it",
     "control/api/recording_download.py": "tests/control/test_api_recording_endpoints.py downloads whole and in parts",
     "control/api/recording_shapes.py": "tests/control/test_api_recording_endpoints.py reads every answer",
-    "control/stores/migrations/versions/0002_recordings.py": "contract tests run on its tables",
+    "control/stores/migrations/versions/0005_recordings.py": "contract tests run on its tables",
+    "control/api/webhook_shapes.py": "tests/control/test_api_webhook_endpoints.py reads them over HTTP",
     "control/api/ports.py": "protocols and values; every test of the API is made of them",
     "gateway/order_form.py": "tests/gateway/test_trace.py and test_replay.py write and read orders",
     "gateway/rest_house.py": "tests/control/test_api_platform_endpoints.py and others ask a whole house",
@@ -136,6 +139,8 @@ def own_tests(module: Path) -> list[Path]:
         places.append(ROOT / "tests" / package / Path(*inner) / f"test_{stem}.py")
         if sum(1 for other in modules() if other.parts[0] == package and other.stem == stem) == 1:
             places.append(ROOT / "tests" / package / f"test_{stem}.py")
+        if module.parent.name == "versions":
+            places.append(ROOT / "tests" / "contracts" / "test_migrating.py")
         if module.parts[:2] == ("control", "stores"):  # every one of them on each database
             places.append(ROOT / "tests" / "contracts" / f"test_{stem}.py")
     return places

@@ -191,7 +191,7 @@ class CallEndpoints:
                 problems=(
                     "invalid_destination", "agent_not_found", "from_number_missing", "carrier_not_configured",
                     "variables_missing", "carrier_rejected", "concurrent_call_limit", "not_supported_by_carrier",
-                    "carrier_unavailable", "draining", "overloaded",
+                    "carrier_unavailable", "draining", "overloaded", "secrets_unreadable",
                 ),
             ),
             endpoint(
@@ -212,7 +212,7 @@ class CallEndpoints:
             endpoint(
                 "GET", "/v1/calls/{call_id}/transcript", self.transcript,
                 summary="What was said", tag=TAG, query=TranscriptQuery, body=NoBody,
-                answers={200: TranscriptShape}, problems=("not_found",),
+                answers={200: TranscriptShape}, also=("text/plain", "text/vtt"), problems=("not_found",),
                 description="`format=text` and `format=vtt` answer text/plain and text/vtt.",
             ),
             endpoint(
@@ -299,7 +299,7 @@ class CallEndpoints:
                 raise no_such_call()
 
     async def _record(self, tenant_id: str, call_id: str) -> CallRecord:
-        """A call's process knows most of it; the store, whether it was erased, people's notes and the recording."""
+        """A call's process knows most of it; the store, whether it was erased, and what others add."""
         kept = await self._store.call(tenant_id, call_id)
         known = self._calls.live_record(tenant_id, call_id)
         if known is None or (kept is None and not known.live):
@@ -311,6 +311,7 @@ class CallEndpoints:
         return replace(
             known,
             notes=kept.notes,
+            extracted_data=kept.extracted_data,
             has_recording=kept.has_recording,
             recording_cost=kept.recording_cost,
         )

@@ -22,6 +22,7 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     ),
     "invalid_cursor": ProblemCode(400, "The cursor is none of ours, or belongs to a list in another order."),
     "invalid_sort": ProblemCode(400, "The list cannot be sorted by that field."),
+    "range_too_long": ProblemCode(400, "There are more days between the dates than are listed."),
     "invalid_header": ProblemCode(400, "A header has a value it cannot have."),
     "invalid_destination": ProblemCode(
         400, "The destination is neither a valid E.164 number nor a SIP address."
@@ -40,6 +41,7 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "auth_rate_limited": ProblemCode(429, "Too many failed attempts from this address."),
     "rate_limited": ProblemCode(429, "The key has used up its requests of this minute."),
     "too_many_streams": ProblemCode(429, "The tenant follows as many event streams as may be at a time."),
+    "too_many_exports": ProblemCode(429, "The tenant fetches as many files as may be at a time."),
     # What is asked for
     "not_found": ProblemCode(404, "There is no such thing, or it is not yours."),
     "no_transfer": ProblemCode(404, "The call has not been transferred."),
@@ -57,6 +59,9 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "idempotency_in_progress": ProblemCode(
         409, "The first request with this idempotency key is still being carried out."
     ),
+    # Webhooks
+    "too_many_webhooks": ProblemCode(409, "The tenant has as many endpoints as it may have."),
+    "webhook_disabled": ProblemCode(409, "The endpoint is disabled: nothing is sent to it."),
     # Calls
     "call_live": ProblemCode(409, "The call has not ended."),
     "call_not_in_progress": ProblemCode(409, "The call is not in progress."),
@@ -83,6 +88,7 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
         501, "The call's carrier cannot do it without dropping the call."
     ),
     "no_verbatim_voice": ProblemCode(501, "There is no speech port that could say a fixed text."),
+    "format_not_installed": ProblemCode(501, "The gateway was installed without what writes that format."),
     "carrier_unavailable": ProblemCode(502, "The carrier cannot be reached."),
     "call_on_hold": ProblemCode(409, "The call is on hold."),
     # Carriers
@@ -100,6 +106,9 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "draining": ProblemCode(503, "The gateway takes no new calls."),
     "not_ready": ProblemCode(503, "The gateway can take no call now; `detail` says why."),
     "store_unavailable": ProblemCode(503, "The database does not answer."),
+    "secrets_unreadable": ProblemCode(
+        503, "What is stored was encrypted with a key that the gateway does not have any more."
+    ),
     "owner_unreachable": ProblemCode(503, "The process that owns the call does not answer."),
     "internal_error": ProblemCode(500, "The fault is ours; the trace_id finds it."),
 }

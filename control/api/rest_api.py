@@ -18,6 +18,9 @@ from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
 from control.api.ports import CallControl, FetchAudio, HealthChecks, RecordingRoom
 from control.api.recording_endpoints import RecordingEndpoints
 from control.api.routes import Reception
+from control.api.statistics_endpoints import StatisticsEndpoints
+from control.api.tool_log_endpoints import ToolLogEndpoints
+from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.news import EventNews
 from control.stores.store import Store
 
@@ -32,6 +35,7 @@ class ApiParts:
     fetch_audio: FetchAudio
     recordings: RecordingRoom
     health: HealthChecks
+    webhooks: WebhookParts
     carriers: Callable[[], frozenset[str]]
     gaps: StreamGaps
     version: str
@@ -57,9 +61,12 @@ class RestApi:
         self._recordings = RecordingEndpoints(parts.store, parts.recordings)
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store, parts.recordings).endpoints(),
+            *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio, parts.recordings).endpoints(),
             *self._recordings.endpoints(),
+            *ToolLogEndpoints(parts.store).endpoints(),
+            *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,

@@ -168,6 +168,9 @@ webhooks = Table(
     Column("events", Document, nullable=False),
     Column("agent_id", Text),
     Column("secret", LargeBinary, nullable=False),
+    # Signs too, for a while after it was replaced.
+    Column("previous_secret", LargeBinary),
+    Column("previous_until", Instant),
     Column("payload", Text, nullable=False),
     Column("description", Text),
     Column("created_at", Instant, nullable=False),
@@ -216,6 +219,8 @@ delivery_attempts = Table(
     Column("id", Identity, primary_key=True),
     Column("delivery_id", Text, ForeignKey(deliveries.c.delivery_id, ondelete="CASCADE"), nullable=False),
     Column("tenant_id", Text, nullable=False),
+    # The delivery's own, once more: an endpoint's log is read in the order of its attempts.
+    Column("webhook_id", Text),
     Column("attempt", Integer, nullable=False),
     Column("url", Text, nullable=False),
     Column("status_code", Integer),
@@ -226,6 +231,7 @@ delivery_attempts = Table(
     sqlite_autoincrement=True,
 )
 Index(None, delivery_attempts.c.delivery_id)
+Index(None, delivery_attempts.c.webhook_id, delivery_attempts.c.id)
 
 
 # Who may ask, and what was answered
@@ -294,6 +300,7 @@ agent_versions = Table(
     Column("agent_id", Text, ForeignKey(agents.c.agent_id, ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("configuration", Document, nullable=False),
+    Column("secrets", LargeBinary),
     Column("created_at", Instant, nullable=False),
     Column("note", Text),
 )
@@ -305,12 +312,10 @@ tools = Table(
     Column("tenant_id", Text, nullable=False),
     Column("agent_id", Text, ForeignKey(agents.c.agent_id, ondelete="CASCADE"), nullable=False),
     Column("name", Text, nullable=False),
-    Column("configuration", Document, nullable=False),
-    Column("headers", LargeBinary),
     Column("created_at", Instant, nullable=False),
-    Column("updated_at", Instant, nullable=False),
     UniqueConstraint("agent_id", "name"),
 )
+"""Which tools there are, to be listed; what they are is in the current version of their agent."""
 Index(None, tools.c.tenant_id, tools.c.created_at)
 
 tool_logs = Table(
@@ -322,18 +327,38 @@ tool_logs = Table(
     Column("call_id", Text, ForeignKey(calls.c.call_id, ondelete="CASCADE"), nullable=False),
     Column("agent_id", Text),
     Column("tool_id", Text),
+    Column("tool_call_id", Text, nullable=False, server_default=""),
     Column("name", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("arguments", Document),
     Column("result", Document),
     Column("status_code", Integer),
     Column("error", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
     Column("duration_ms", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
     sqlite_autoincrement=True,
 )
 Index(None, tool_logs.c.tenant_id, tool_logs.c.created_at, tool_logs.c.id)
+Index(None, tool_logs.c.tenant_id, tool_logs.c.name, tool_logs.c.created_at, tool_logs.c.id)
 Index(None, tool_logs.c.call_id)
+
+extractions = Table(
+    "extractions",
+    metadata,
+    Column("call_id", Text, ForeignKey(calls.c.call_id, ondelete="CASCADE"), primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("schema", Document, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # Of a pending one: when it may be tried, or when whoever tries it now has given up.
+    Column("next_attempt_at", Instant),
+    Column("error", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+)
+"""What is to be extracted from calls that have ended."""
+Index("ix_extractions_due", extractions.c.next_attempt_at, sqlite_where=_is_due, postgresql_where=_is_due)
 
 numbers = Table(
     "numbers",
