@@ -69,7 +69,6 @@ TESTED_ELSEWHERE = {
     "control/api/rest_api.py": "tests/gateway/test_commands_openapi.py prints it; every test over HTTP asks it",
     "control/api/recording_download.py": "tests/control/test_api_recording_endpoints.py downloads whole and in parts",
     "control/api/recording_shapes.py": "tests/control/test_api_recording_endpoints.py reads every answer",
-    "control/stores/migrations/versions/0005_recordings.py": "contract tests run on its tables",
     "control/api/webhook_shapes.py": "tests/control/test_api_webhook_endpoints.py reads them over HTTP",
     "control/api/ports.py": "protocols and values; every test of the API is made of them",
     "gateway/order_form.py": "tests/gateway/test_trace.py and test_replay.py write and read orders",
