@@ -55,6 +55,9 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
             ApiParts(
                 calls=house.service,
                 store=house.store,
+                agents=house.book,
+                directory=house.directory,
+                effective=house.reception.effective,
                 news=house.news,
                 fetch_audio=fetch_audio,
                 recordings=room,
