@@ -184,13 +184,6 @@ def _extraction(settings: Settings) -> Iterator[Finding]:
 def _not_yet(settings: Settings) -> Iterator[Finding]:
     """Fields that are kept for what is to come; nobody shall rely on them unawares."""
     for key, agent in settings.agents.items():
-        if agent.recording_consent_prompt is not None:
-            yield Finding(
-                "warning",
-                _dotted(("agents", key, "recording_consent_prompt")),
-                "is not said yet: calls of this agent are not recorded",
-                "have the greeting ask for consent instead, or leave it",
-            )
         later = {
             "fallback_providers": bool(agent.fallback_providers),
             "tools.filler": any(tool.filler is not None for tool in agent.tools),

@@ -52,28 +52,46 @@ class RecordingEncoder:
             return wav, RecordingFormat.WAV
         encoded = wav.with_name(f".{call_id}.{self.wanted.ending}")
         try:
-            await self._run(self._ffmpeg, wav, encoded)
+            await _convert(self._ffmpeg, wav, _ENCODERS[self.wanted], encoded)
         except EncodingFailed as failed:
             log.error("a recording stays WAV", call_id=call_id, wanted=self.wanted.value, why=str(failed))
             encoded.unlink(missing_ok=True)
             return wav, RecordingFormat.WAV
         return encoded, self.wanted
 
-    async def _run(self, ffmpeg: str, wav: Path, encoded: Path) -> None:
-        arguments = ["-nostdin", "-loglevel", "error", "-y", "-i", str(wav), *_ENCODERS[self.wanted]]
-        nice = _NICE if shutil.which("nice") else []
-        process = await asyncio.create_subprocess_exec(
-            *nice, ffmpeg, *arguments, str(encoded), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
-        )
-        try:
-            async with asyncio.timeout(PATIENCE):
-                _, said = await process.communicate()
-        except TimeoutError as error:
-            raise EncodingFailed(f"it took more than {PATIENCE:.0f} s") from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            lines = said.decode(errors="replace").strip().splitlines()
-            raise EncodingFailed(lines[-1][:300] if lines else f"ffmpeg exits with {process.returncode}")
+
+async def decoded_wav(file: Path, kind: RecordingFormat, target: Path) -> Path:
+    """Return a recording as WAV: the file itself if it is one, else another.
+
+    Raises:
+        EncodingFailed: it cannot be read, or there is no ffmpeg.
+    """
+    if kind is RecordingFormat.WAV:
+        return file
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        raise EncodingFailed("there is no ffmpeg")
+    # The plainest header, which every reader of ours knows.
+    await _convert(ffmpeg, file, ["-ar", "8000", "-c:a", "pcm_s16le", "-bitexact", "-f", "wav"], target)
+    return target
+
+
+async def _convert(ffmpeg: str, source: Path, how: list[str], target: Path) -> None:
+    # A recording is ours, but it lay in a store: ffmpeg is to open that file and nothing that it may lead to.
+    reading = ["-nostdin", "-loglevel", "error", "-y", "-protocol_whitelist", "file", "-i", str(source)]
+    nice = _NICE if shutil.which("nice") else []
+    process = await asyncio.create_subprocess_exec(
+        *nice, ffmpeg, *reading, *how, str(target), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            _, said = await process.communicate()
+    except TimeoutError as error:
+        raise EncodingFailed(f"it took more than {PATIENCE:.0f} s") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        lines = said.decode(errors="replace").strip().splitlines()
+        raise EncodingFailed(lines[-1][:300] if lines else f"ffmpeg exits with {process.returncode}")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from control.recordings import names_of
 from gateway.recording import finish_part
-from media.wav import WavHeader, length, repair
+from media.wav import WavHeader, content_length, repair
 
 FOLDER = "recordings"
 DUE = ".due"
@@ -92,6 +92,16 @@ class RecordingFiles:
         """Have it filed (again)."""
         (self.due_folder / call_id).touch()
 
+    def borrowed(self, call_id: str, purpose: str) -> Path:
+        """Where a copy out of the store may stand for a while."""
+        return self.folder / f".{call_id}.{purpose}"
+
+    def sweep(self) -> None:
+        """Delete what an earlier process was in the middle of making: it is made again."""
+        for path in self.folder.glob(".*"):
+            if path.is_file():
+                path.unlink()
+
     def of_call(self, call_id: str) -> list[LocalFile]:
         """Whatever audio of a call is here."""
         paths = (self.finished(call_id), self.growing(call_id), self.broken(call_id))
@@ -127,7 +137,7 @@ def measure(path: Path) -> Measured:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        header, size = length(file)
+        header, size = content_length(file)
     return Measured(header, size // header.block_bytes)
 
 

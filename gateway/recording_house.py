@@ -14,6 +14,7 @@ from control.api.ports import FetchedAudio
 from control.costs import recorded_cost
 from control.download_links import PURPOSE, DownloadLinks
 from control.recordings import RecordingFormat
+from control.stores.recordings import Recordings
 from gateway.call_house import CallHouse, node_of
 from gateway.configured_agents import tariff
 from gateway.recording_desk import RecordingDesk
@@ -92,19 +93,55 @@ async def recording_house(
     repair = RecordingRepair(
         rows, files, keep, desk, is_live=lambda call_id: house.calls.find(call_id) is not None, new_id=_new_id
     )
+    await asyncio.to_thread(files.sweep)
     house.hears_of_events.append(desk.notify)
     tasks = TaskSet()
     tasks.spawn(_keep_running(desk.run), "recordings desk")
     tasks.spawn(_keep_running(eraser.run), "recordings eraser")
+    links = _links(settings)
     try:
-        yield RecordingRoom(keep, _links(settings), repair, eraser, decode=decode, wall=_utcnow)
+        async with _transcribing(settings, rows, files, keep, tasks) as transcribe:
+            yield RecordingRoom(
+                keep, links, repair, eraser, transcribe=transcribe, decode=decode, wall=_utcnow
+            )
     finally:
         await tasks.close()
-        try:
-            async with asyncio.timeout(_PARTING):
-                await desk.round()
-        except TimeoutError:
-            log.warning("recordings are left to be filed at the next start")
+        await _part(desk)
+
+
+async def _part(desk: RecordingDesk) -> None:
+    """The calls have ended: file what they left."""
+    try:
+        async with asyncio.timeout(_PARTING):
+            await desk.round()
+    except TimeoutError:
+        log.warning("recordings are left to be filed at the next start")
+
+
+@asynccontextmanager
+async def _transcribing(
+    settings: Settings, rows: Recordings, files: RecordingFiles, keep: RecordingStore, tasks: TaskSet
+) -> AsyncIterator[Callable[[], None] | None]:
+    """Have recordings transcribed in here, where there is an endpoint for that."""
+    if settings.transcription_url is None:
+        yield None
+        return
+    # Here: the openai SDK takes most of a second to import, which every command would wait for.
+    from gateway.transcriber import Transcriber, TranscriptionEndpoint
+
+    key = settings.transcription_api_key
+    endpoint = TranscriptionEndpoint(
+        base_url=settings.transcription_url,
+        api_key=key.get_secret_value() if key is not None else "",
+        model=settings.transcription_model,
+    )
+    transcriber = Transcriber(endpoint, rows, files, keep, wall=_utcnow)
+    tasks.spawn(_keep_running(transcriber.run), "transcriber")
+    try:
+        yield transcriber.notify
+    finally:
+        await tasks.close()  # before its connections
+        await transcriber.close()
 
 
 def _links(settings: Settings) -> DownloadLinks:

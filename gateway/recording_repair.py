@@ -183,7 +183,7 @@ class RecordingRepair:
         if self._keep.folder is not None:
             yield self._keep.folder / recording.path
             return
-        path = self._files.folder / f".{recording.call_id}.fetched"
+        path = self._files.borrowed(recording.call_id, "fetched")
         try:
             yield path
         finally:

@@ -124,11 +124,21 @@ def _write(file: BinaryIO, header: WavHeader, data: int, length: int) -> int:
     return length
 
 
-def length(file: BinaryIO) -> tuple[WavHeader, int]:
+def content_length(file: BinaryIO) -> tuple[WavHeader, int]:
     """Return what a file holds and how many bytes of it, by its own account; what is not there does not count."""
     layout = _layout(file)
     there = max(0, file.seek(0, SEEK_END) - layout.data)
     return layout.header, there if layout.length == UNKNOWN else min(there, layout.length)
+
+
+def stretch(file: BinaryIO, begin: int, samples: int) -> bytes:
+    """Return so many samples of every channel from one on; fewer where the file ends."""
+    layout = _layout(file)
+    block = layout.header.block_bytes
+    file.seek(layout.data + begin * block)
+    left = samples * block if layout.length == UNKNOWN else layout.length - begin * block
+    audio = file.read(max(0, min(samples * block, left)))
+    return audio[: len(audio) // block * block]
 
 
 def disagreement(head: bytes, size: int) -> str | None:

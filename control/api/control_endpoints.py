@@ -211,6 +211,7 @@ class ControlEndpoints:
                 self._command(
                     f"recording/{action.value}", self._recording(action), NoBody,
                     f"{action.value.capitalize()} the recording",
+                    problems=("no_verbatim_voice",) if action is RecordingAction.START else (),
                 )
                 for action in RecordingAction
             ),
@@ -348,7 +349,7 @@ class ControlEndpoints:
         """What the caller is to hear, and where it is from."""
         body = asked.body
         if body.url is not None:
-            return body.url, await self._audio(body.url)
+            return body.url, await self._audio(asked, body.url)
         recording_id = body.recording_id or ""
         recording = await self._store.recordings.by_id(asked.tenant_id, recording_id)
         if recording is None or recording.state is not RecordingState.READY:
@@ -373,7 +374,7 @@ class ControlEndpoints:
         if url is None:
             await self._ask(asked, Hold())
         else:
-            fetched = await self._audio(url)
+            fetched = await self._audio(asked, url)
             await self._ask(asked, Hold(audio=fetched.audio, rate=fetched.rate))
         return Reply(Done())
 
@@ -390,14 +391,16 @@ class ControlEndpoints:
 
         return control
 
-    async def _known(self, asked: Asked[NoQuery, NoBody]) -> None:
+    async def _known(self, asked: Asked[NoQuery, Any]) -> None:
         """A view of a call that is not there is not a view that is empty."""
         tenant_id, call_id = asked.tenant_id, asked.path["call_id"]
         known = self._calls.live_record(tenant_id, call_id)
         if (known is None or not known.live) and await self._store.status(tenant_id, call_id) is None:
             raise no_such_call()
 
-    async def _audio(self, source: str) -> FetchedAudio:
+    async def _audio(self, asked: Asked[NoQuery, Any], source: str) -> FetchedAudio:
+        """Nothing is fetched for a call that is not there."""
+        await self._known(asked)
         try:
             return await self._fetch_audio(source)
         except AudioUnavailable as error:

@@ -24,9 +24,11 @@ from control.api.ports import CallControl, Effective, FetchAudio, HealthChecks, 
 from control.api.recording_endpoints import RecordingEndpoints
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
+from control.api.tenant_endpoints import TenantEndpoints, TenantParts
 from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.directory import Directory
+from control.live.ports import RequestWindows
 from control.news import EventNews
 from control.stores.store import Store
 
@@ -48,7 +50,13 @@ class ApiParts:
     carriers: Callable[[], frozenset[str]]
     gaps: StreamGaps
     version: str
-    requests_per_minute: int
+    tenants: TenantParts
+    requests: RequestWindows
+    """By tenant, of a minute."""
+    failures: RequestWindows
+    """By address, of failed attempts."""
+    clock: Callable[[], float]
+    """Any that does not jump, in seconds."""
     trusted_proxies: Iterable[str] = ()
 
 
@@ -60,12 +68,17 @@ class RestApi:
         Raises:
             ValueError: a trusted proxy is no network.
         """
-        gate = Gate(parts.store.keys, requests_per_minute=parts.requests_per_minute)
+        gate = Gate(
+            parts.store.keys,
+            parts.tenants.tenancy,
+            requests=parts.requests,
+            failures=parts.failures,
+            clock=parts.clock,
+        )
         self._reception = Reception(
             gate=gate,
             proxies=TrustedProxies(parts.trusted_proxies),
             idempotency=parts.store.idempotency,
-            concurrent_limit=parts.calls.concurrent_limit,
         )
         self._recordings = RecordingEndpoints(parts.store, parts.recordings)
         desk = AgentDesk(parts.directory, parts.agents)
@@ -80,6 +93,7 @@ class RestApi:
             *self._recordings.endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
             *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
+            *TenantEndpoints(parts.store, gate, parts.tenants).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,

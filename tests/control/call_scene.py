@@ -54,6 +54,7 @@ class Scene:
         *,
         capabilities: Capabilities | None = None,
         built_in: BuiltInRequest | ToolRefused | None = None,
+        recorded: bool = False,
         **brief: Any,
     ) -> None:
         inbound = direction is Direction.INBOUND
@@ -66,6 +67,7 @@ class Scene:
             from_number=CALLER if inbound else US,
             to_number=US if inbound else CALLER,
             started_at=BEGUN,
+            recording_enabled=recorded,
         )
         self.carrier = carrier
         self.now = 0.0

@@ -14,16 +14,20 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+from aiohttp import web
 
 from control.stores.store import Store
 from gateway.call_house import node_of
+from media.wav import WavHeader
 from telephony.caller import AwaitAgent, Edge, HangUp, Speak, Wait
 from telephony.simulated_exchange import Telephone
+from telephony.simulated_switch import FarEnd
 from tests.conftest import RunAsync
 from tests.kept_calls import WAV, kept_call, leave_file, no_file, until
 from tests.object_store import s3_server
+from tests.receiver import Receiver
 from tests.tones import Samples, samples, stretches
-from tests.whole_house import House, free_port, whole_house
+from tests.whole_house import THEIRS, House, free_port, whole_house
 
 pytestmark = pytest.mark.sockets
 
@@ -136,6 +140,84 @@ def test_a_recording_of_one_call_is_played_to_another(real: RunAsync, tmp_path: 
             assert seconds_of(samples(leg.phone.outcome.heard), CALLER_HZ) == pytest.approx(1.0, abs=0.1)
             _, agent = tracks(await download(house, second))
             assert seconds_of(agent, CALLER_HZ) == pytest.approx(1.0, abs=0.1)
+
+    real(scenario())
+
+
+# Consent
+
+PROMPT_HZ = 1_300
+PROMPT = "This call is recorded."
+
+
+async def dialled(house: House, **more: Any) -> str:
+    """A call of an agent that asks before it records."""
+    agent = {"name": "careful", "recording_consent_prompt": PROMPT}
+    answer = await house.dial(agent_id=None, agent=agent, record=True, **more)
+    assert answer.status == 201, answer.json
+    return str(answer.json["call_id"])
+
+
+@asynccontextmanager
+async def voice(status: int = 200) -> AsyncIterator[str]:
+    """A speech endpoint that says everything in one note, for a second."""
+    time = np.arange(8_000) / 8_000
+    note = (8_000 * np.sin(2 * np.pi * PROMPT_HZ * time)).astype("<i2").tobytes()
+    wav = WavHeader(rate=8_000, channels=1).bytes(len(note)) + note
+    async with Receiver.running() as server:
+        server.answer = lambda _: web.Response(body=wav, content_type="audio/wav", status=status)
+        yield f"{server.url}/v1"
+
+
+@both
+def test_nothing_is_recorded_before_the_caller_was_told(real: RunAsync, tmp_path: Path, carrier: str) -> None:
+    async def scenario() -> None:
+        script = (AwaitAgent(Edge.END, quiet=1.5), said(0.5), HangUp())
+        async with (
+            voice() as url,
+            whole_house(carrier, tmp_path, speech_url=url, far_end=FarEnd(script=script)) as house,
+        ):
+            call_id = await dialled(house)
+            await house.happened(call_id, "call.recording_ready")
+            leg = house.leg_to(THEIRS)
+            assert leg.phone is not None
+            assert leg.phone.outcome is not None
+            heard = samples(leg.phone.outcome.heard)
+            (_, told), *_ = stretches(heard, PROMPT_HZ)
+            (greeted, _), *_ = stretches(heard, AGENT_HZ)
+            assert seconds_of(heard, PROMPT_HZ) == pytest.approx(1.0, abs=0.06)
+            assert told <= greeted
+            caller, agent = tracks(await download(house, call_id))
+            assert seconds_of(agent, PROMPT_HZ) < 0.1  # its very end, at most
+            assert seconds_of(agent, AGENT_HZ) == pytest.approx(seconds_of(heard, AGENT_HZ), abs=0.06)
+            assert seconds_of(caller, CALLER_HZ) == pytest.approx(0.5, abs=0.06)
+            check = (await house.api("GET", f"/v1/calls/{call_id}/recording/check")).json
+            assert (check["recording_consent"], check["issues"]) == (True, [])
+            call = (await house.api("GET", f"/v1/calls/{call_id}")).json
+            assert call["transcript"][0]["content"] == PROMPT
+
+    real(scenario())
+
+
+def test_who_cannot_be_told_is_not_recorded_and_is_talked_to(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        script = (HEARD, HangUp())
+        async with (
+            voice(status=500) as url,
+            whole_house("telnyx", tmp_path, speech_url=url, far_end=FarEnd(script=script)) as house,
+        ):
+            call_id = await dialled(house)
+            await house.ended(call_id)
+            assert "ai.speech.ended" in await house.published(call_id)
+            link = await house.api("GET", f"/v1/calls/{call_id}/recording")
+            assert (link.status, link.code) == (404, "recording_not_available")
+            assert "consent" in link.json["detail"]
+            check = (await house.api("GET", f"/v1/calls/{call_id}/recording/check")).json
+            assert (check["recording_consent"], check["recording_started"], check["issues"]) == (
+                False,
+                False,
+                [],
+            )
 
     real(scenario())
 
