@@ -28,6 +28,7 @@ from control.api.tenant_endpoints import TenantEndpoints, TenantParts
 from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.directory import Directory
+from control.egress_policy import EgressPolicy
 from control.live.ports import RequestWindows
 from control.news import EventNews
 from control.stores.store import Store
@@ -42,6 +43,8 @@ class ApiParts:
     agents: AgentBook
     directory: Directory
     effective: Effective
+    policy: EgressPolicy
+    """Where users may send us."""
     news: EventNews
     fetch_audio: FetchAudio
     recordings: RecordingRoom
@@ -81,7 +84,7 @@ class RestApi:
             idempotency=parts.store.idempotency,
         )
         self._recordings = RecordingEndpoints(parts.store, parts.recordings)
-        desk = AgentDesk(parts.directory, parts.agents)
+        desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store, parts.recordings).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
