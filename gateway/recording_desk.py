@@ -198,6 +198,8 @@ class RecordingDesk:
         if known is None or known.state is RecordingState.PROCESSING:
             log.error("a recording is lost", call_id=recording.call_id, why=str(fault))
             problem = str(fault) if isinstance(fault, BadWav) else "its file is not on the disk"
+            if await asyncio.to_thread(self._files.broken(recording.call_id).exists):
+                problem = "its file was cut off before its header was whole"
             await self._rows.fail(recording, problem)
         await asyncio.to_thread(self._files.filed, recording.call_id)
         return True

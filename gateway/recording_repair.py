@@ -13,7 +13,7 @@ from control.api.ports import RecordingStoreAway
 from control.call_record import CallRecord
 from control.recording_check import Candidate, Found, Remedy
 from control.recordings import Recording, RecordingFormat, RecordingState, name_of, names_of
-from control.stores.recordings import Recordings
+from control.stores.recordings import Filed, Recordings
 from gateway.recording_desk import RecordingDesk
 from gateway.recording_files import FOLDER, LocalFile, RecordingFiles, measure, mend
 from gateway.recording_store import RecordingStore
@@ -151,8 +151,9 @@ class RecordingRepair:
         elif known.duration_ms is None:
             known = replace(known, duration_ms=round(record.duration_seconds * 1000))
         told = recording is not None and recording.ready_at is not None
-        await self._desk.finish(record, known, told=told)
-        return [*changed, f"linked {kept.name} to the call"]
+        if await self._desk.finish(record, known, told=told) is Filed.DONE:
+            changed.append(f"linked {kept.name} to the call")
+        return changed
 
     async def _measured(self, recording: Recording) -> tuple[Recording, bool]:
         """Return the recording with what its file holds, and whether that had to be repaired.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from control.download_links import PURPOSE, DownloadLinks
 from control.stores.keys import Scope
@@ -12,7 +13,8 @@ from gateway.secret_keys import load_secret_keys
 from media.wav import WavHeader
 from tests.conftest import RunAsync
 from tests.contracts.records import call
-from tests.kept_calls import AUDIO, WAV, kept_call, leave_file, no_file, recorded_call
+from tests.kept_calls import AUDIO, WAV, kept_call, leave_file, no_file, recorded_call, until
+from tests.receiver import Receiver
 from tests.served_api import Users, made, whole_api
 from tests.whole_house import House
 
@@ -395,5 +397,39 @@ def test_what_is_left_of_an_erased_recording_is_deleted(real: RunAsync, tmp_path
             ]
             assert (await fix(users, record.call_id))["changed"] == ["deleted what was left of the recording"]
             assert not path.exists()
+
+    real(scenario())
+
+
+def test_a_recording_is_transcribed_when_asked(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Receiver.running() as server:
+            server.answer = lambda _: web.json_response({"text": "Good morning."})
+            url = f"{server.url}/v1"
+            async with whole_api("telnyx", tmp_path, transcription_url=url) as (house, users):
+                record = await recorded_call(house)
+                path = f"/v1/recordings/{record.call_id}"
+                asked = await users.ask("POST", f"{path}/transcribe")
+                assert (asked.status, asked.json["status"]) == (202, "pending")
+
+                async def is_done() -> bool:
+                    kept = (await users.ask("GET", path)).json
+                    return bool(kept["transcription"]["status"] != "pending")
+
+                await until(is_done)
+                done = (await users.ask("GET", path)).json["transcription"]
+                assert (done["status"], done["problem"]) == ("done", None)
+                assert sorted(each["role"] for each in done["transcript"]) == ["assistant", "user"]
+                assert {each["content"] for each in done["transcript"]} == {"Good morning."}
+
+    real(scenario())
+
+
+def test_without_a_provider_nothing_is_transcribed(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with whole_api("telnyx", tmp_path) as (house, users):
+            record = await recorded_call(house)
+            said = await users.ask("POST", f"/v1/recordings/{record.call_id}/transcribe")
+            assert (said.status, said.code) == (501, "transcription_not_configured")
 
     real(scenario())

@@ -371,6 +371,33 @@ def test_a_kill_during_the_call_leaves_a_recording_that_opens(real: RunAsync, tm
     real(scenario())
 
 
+def test_a_recording_that_a_kill_left_without_a_header_is_told_to_be_lost(
+    real: RunAsync, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        data = tmp_path / "data"
+        data.mkdir()
+        store = await Store.open(f"sqlite:///{data / 'offhook.db'}", migrate=True)
+        record = await kept_call(store, node=node_of(data))
+        await store.close()
+        path = leave_file(data, record.call_id, b"RIFF", due=False)
+        path.rename(path.with_suffix(".wav.part"))
+        async with whole_house("telnyx", tmp_path) as house:
+
+            async def is_told() -> bool:
+                said = await house.api("GET", f"/v1/recordings/{record.call_id}")
+                return bool(said.status == 200)
+
+            await until(is_told)
+            kept = (await house.api("GET", f"/v1/recordings/{record.call_id}")).json
+            assert kept["status"] == "failed"
+            assert kept["problem"] == "its file was cut off before its header was whole"
+            check = (await house.api("GET", f"/v1/calls/{record.call_id}/recording/check")).json
+            assert [each["name"] for each in check["possible_recordings"]] == [f"{record.call_id}.wav.broken"]
+
+    real(scenario())
+
+
 def test_a_recording_expires(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with whole_house("telnyx", tmp_path, recording=True, recording_retention_days=30) as house:
