@@ -86,9 +86,9 @@ class RestApi:
         self._recordings = RecordingEndpoints(parts.store, parts.recordings)
         desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
-            *CallEndpoints(parts.calls, parts.store, parts.recordings).endpoints(),
+            *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy, parts.recordings).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
-            *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
+            *EventEndpoints(parts.calls, parts.store, parts.news, parts.tenants.tenancy).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio, parts.recordings).endpoints(),
             *AgentEndpoints(desk, parts.effective).endpoints(),
             *AgentVersionEndpoints(desk).endpoints(),
