@@ -12,7 +12,10 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from control.api.rest_api import RestApi
+from control.integrations import DEFAULT
 from control.stores.store import Store
+from gateway.account_book import Accounts
+from gateway.accounts import TwilioAccount
 from gateway.agent_tools import AgentTools
 from gateway.call_house import CallHouse, call_house, database_of
 from gateway.call_runner import CallServices
@@ -165,13 +168,12 @@ def _certificate(settings: Settings) -> Certificate | None:
 def _public(
     settings: Settings, house: CallHouse, api: RestApi, certificate: Certificate | None
 ) -> AbstractAsyncContextManager[int]:
-    secret = settings.twilio_auth_token
     auth = MediaAuth(
         settings.media_auth.get_secret_value(),
         tokens=house.tokens,
         bound_host=settings.host,
         public_url=settings.public_url,
-        twilio_auth_token=secret.get_secret_value() if secret is not None else None,
+        twilio_secret=lambda integration_id: twilio_secret(settings, house.accounts, integration_id),
     )
     if (warning := auth.warning()) is not None:
         log.warning(warning, setting="OFFHOOK_MEDIA_AUTH")
@@ -186,6 +188,15 @@ def _public(
     api.add_to(app)
     context = certificate.context if certificate is not None else None
     return serving(app, settings.host, settings.port, tls=context)
+
+
+def twilio_secret(settings: Settings, accounts: Accounts, integration_id: str) -> str | None:
+    """Return what Twilio signs with, of one of its accounts; of the settings' own it is known without the account."""
+    if integration_id == DEFAULT:
+        secret = settings.twilio_auth_token
+        return None if secret is None else secret.get_secret_value()
+    account = accounts.find(TwilioAccount.carrier, integration_id)
+    return account.auth_token if isinstance(account, TwilioAccount) else None
 
 
 def _figures(calls: Calls, ticker: Ticker) -> Iterable[Figure]:

@@ -24,7 +24,8 @@ from control.service.reception import House, Reception
 from control.service.reconciliation import PERIOD, Reconciliation
 from control.stores.store import Store
 from control.stores.urls import sqlite_url
-from gateway.accounts import Accounts, accounts_of
+from gateway.account_book import Accounts, StoredAccounts
+from gateway.accounts import settings_accounts
 from gateway.call_runner import AgentProvider, CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.configured_agents import agent_defaults, agent_provider, directory, tariff
@@ -32,6 +33,7 @@ from gateway.journal import Journal
 from gateway.loop_lag import LoopLag
 from gateway.media_auth import StreamTokens, media_origin
 from gateway.media_room import MediaRoom
+from gateway.secret_keys import secret_keys
 from gateway.settings import Settings
 from gateway.task_set import TaskSet
 from gateway.ticker import Ticker
@@ -96,13 +98,16 @@ async def call_house(
     async with AsyncExitStack() as stack:
         journal = Journal(settings.data_dir / "journal")
         stack.callback(journal.close)
-        accounts = accounts_of(settings)
+        tasks = TaskSet()
+        accounts = Accounts(
+            settings_accounts(settings),
+            StoredAccounts(store.integrations, secret_keys(settings), settings.public_url, tasks),
+        )
         stack.push_async_callback(accounts.close)
+        stack.push_async_callback(tasks.close)
         lag = LoopLag(loop)
         lag.start()
         stack.callback(lag.stop)
-        tasks = TaskSet()
-        stack.push_async_callback(tasks.close)
         world = world_of(loop, services.ticker, tasks)
         news = EventNews()
         stack.callback(news.close)

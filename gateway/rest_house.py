@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
@@ -16,12 +16,14 @@ from control.deliveries import DeliveryWorker
 from control.egress_policy import EgressPolicy
 from control.stores.errors import StoreUnavailable
 from control.webhook_post import WebhookPost
+from gateway.account_desk import AccountDesk
 from gateway.accounts import Account
 from gateway.audio_fetch import AudioFetch
 from gateway.call_house import CallHouse
 from gateway.delivering import delivering
 from gateway.egress import Egress
-from gateway.secret_keys import load_secret_keys, load_webhook_secret
+from gateway.links import connect
+from gateway.secret_keys import load_webhook_secret, secret_keys
 from gateway.server import our_version
 from gateway.settings import Settings, networks_of
 from telephony.client_errors import CommandFailed
@@ -44,14 +46,19 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
         house.hears_of_events.append(worker.notify)
         await stack.enter_async_context(delivering(worker))
         await _ensure_first_key(house, settings)
+        cipher, policy = secret_keys(settings), egress_policy(settings)
         yield RestApi(
             ApiParts(
                 calls=house.service,
                 store=house.store,
                 news=house.news,
                 fetch_audio=AudioFetch(egress),
+                accounts=AccountDesk(
+                    settings, house.accounts, house.store.integrations, cipher, policy, connect
+                ),
+                cipher=cipher,
                 health=_HealthChecks(house),
-                carriers=lambda: frozenset(account.carrier for account in house.accounts.all()),
+                carriers=house.accounts.carriers,
                 gaps=house.service.gaps.typical,
                 version=our_version(),
                 requests_per_minute=settings.api_requests_per_minute,
@@ -76,15 +83,14 @@ def calls_secret(settings: Settings) -> str:
 
 
 def _worker(settings: Settings, house: CallHouse, egress: Egress) -> DeliveryWorker:
-    folder = settings.data_dir
-    keys, secret = settings.secret_keys, calls_secret(settings)
+    secret = calls_secret(settings)
 
     async def call_secret(_: str) -> str:
         return secret
 
     post = WebhookPost(
         fetch=egress,
-        cipher=load_secret_keys(keys.get_secret_value() if keys is not None else None, folder),
+        cipher=secret_keys(settings),
         call_secret=call_secret,
     )
     return DeliveryWorker(
@@ -117,13 +123,20 @@ class _HealthChecks:
     def __init__(self, house: CallHouse) -> None:
         self._house = house
 
-    async def __call__(self) -> Mapping[str, Health]:
+    async def __call__(self, tenant_id: str) -> Mapping[str, Health]:
         found = {"database": await self._database()}
         reasons = self._house.unready()
         found["calls"] = Health(ok=not reasons, detail="; ".join(reasons))
-        for account in self._house.accounts.all():
-            found[f"{account.carrier}/{account.integration_id}"] = await _carrier(account)
-        return found
+        accounts = await self._accounts(tenant_id)
+        carriers = await asyncio.gather(*[_carrier(account) for account in accounts])
+        names = [f"{account.carrier}/{account.integration_id}" for account in accounts]
+        return found | dict(zip(names, carriers, strict=True))
+
+    async def _accounts(self, tenant_id: str) -> Sequence[Account]:
+        try:
+            return await self._house.accounts.of_tenant(tenant_id)
+        except StoreUnavailable:
+            return self._house.accounts.of_settings(tenant_id)
 
     async def _database(self) -> Health:
         try:

@@ -10,6 +10,7 @@ import structlog
 
 from control.secrets import SecretKeys, new_key
 from control.webhook_message import check_webhook_secret, new_webhook_secret
+from gateway.settings import Settings
 
 log = structlog.get_logger()
 
@@ -17,6 +18,12 @@ T = TypeVar("T")
 
 KEY_FILE = "secret.keys"
 WEBHOOK_FILE = "webhook.secret"
+
+
+def secret_keys(settings: Settings) -> SecretKeys:
+    """Return the gateway's keys to secrets at rest; see `load_secret_keys`."""
+    keys = settings.secret_keys
+    return load_secret_keys(keys.get_secret_value() if keys is not None else None, settings.data_dir)
 
 
 def load_secret_keys(setting: str | None, folder: Path) -> SecretKeys:

@@ -71,6 +71,12 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
         422, "A text of the agent names a variable that the request does not give."
     ),
     "audio_unavailable": ProblemCode(422, "The audio cannot be fetched or is none."),
+    "integration_in_use": ProblemCode(
+        409, "Numbers or live calls are with the account; `detail` says which."
+    ),
+    "read_only_settings": ProblemCode(
+        409, "It is written in the gateway's settings, and changed there alone."
+    ),
     "carrier_rejected": ProblemCode(422, "The carrier refuses; `detail` has its own code and text."),
     "concurrent_call_limit": ProblemCode(429, "As many calls are going on as may be."),
     "not_supported_by_carrier": ProblemCode(

@@ -1,6 +1,6 @@
 """The REST API as a whole: every endpoint, behind one gate, and the document of them all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,13 @@ from control.api.document import Document
 from control.api.endpoint import Endpoint
 from control.api.event_endpoints import EventEndpoints
 from control.api.gate import Gate
+from control.api.integration_endpoints import IntegrationEndpoints
 from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
-from control.api.ports import CallControl, FetchAudio, HealthChecks
+from control.api.ports import AccountDesk, CallControl, FetchAudio, HealthChecks
 from control.api.routes import Reception
 from control.news import EventNews
+from control.secrets import Cipher
 from control.stores.store import Store
 
 
@@ -29,8 +31,10 @@ class ApiParts:
     store: Store
     news: EventNews
     fetch_audio: FetchAudio
+    accounts: AccountDesk
+    cipher: Cipher
     health: HealthChecks
-    carriers: Callable[[], frozenset[str]]
+    carriers: Callable[[str], Awaitable[frozenset[str]]]
     gaps: StreamGaps
     version: str
     requests_per_minute: int
@@ -56,6 +60,7 @@ class RestApi:
             *CallEndpoints(parts.calls, parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
+            *IntegrationEndpoints(parts.store, parts.accounts, parts.cipher).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,

@@ -23,6 +23,7 @@ from control.costs import Tariff, priced
 from control.dialling import DialFailed, Dialled, DialOutcome, DialRequest
 from control.effects import CommandDone, Instruction, PutDown
 from control.inputs import DrainAsked
+from control.integrations import DEFAULT
 from control.refusals import carrier_refused
 from control.requests import Accepted, Answer, CallRequest, EndCall, Refused
 from control.service.built_in_tools import built_in_of
@@ -274,7 +275,10 @@ class CallService:
     async def _dial(self, tenant_id: str, request: DialRequest) -> DialOutcome:
         if (refused := self._refusal()) is not None:
             return refused
-        prepared = self._prepare(tenant_id, request)
+        try:
+            prepared = await self._prepare(tenant_id, request)
+        except StoreUnavailable:
+            return Refused(status=503, code="store_unavailable", detail="The database does not answer")
         if isinstance(prepared, Refused):
             return prepared
         brief, effective, account = prepared
@@ -295,7 +299,7 @@ class CallService:
             self._settle()
         return await self._dialled(call)
 
-    def _prepare(
+    async def _prepare(
         self, tenant_id: str, request: DialRequest
     ) -> tuple[CallBrief, EffectiveAgent, CarrierAccount] | Refused:
         now = self._world.wall()
@@ -305,7 +309,7 @@ class CallService:
         from_number = request.from_number or agent.config.from_number
         if from_number is None:
             return _unprocessable("from_number_missing", "Neither the request nor the agent has a number")
-        account = self._account(request.carrier, from_number)
+        account = await self._account(tenant_id, request.carrier, from_number)
         if account is None:
             return _unprocessable("carrier_not_configured", "No carrier account can make this call")
         try:
@@ -339,15 +343,16 @@ class CallService:
         brief = self._parts.reception.outbound(record, effective, account.capabilities, request)
         return brief, effective, account
 
-    def _account(self, carrier: str | None, from_number: str) -> CarrierAccount | None:
-        """The account that a call from this number goes through."""
+    async def _account(self, tenant_id: str, carrier: str | None, from_number: str) -> CarrierAccount | None:
+        """The account that a call from this number goes through: the number's, else the only one there is."""
         named = self._parts.reception.account_of(from_number)
+        theirs = await self._parts.accounts.of_tenant(tenant_id)
         if named is not None and carrier in (None, named[0]):
-            return self._parts.accounts.find(*named)
-        if carrier is not None:
-            return self._parts.accounts.find(carrier)
-        accounts = self._parts.accounts.all()
-        return accounts[0] if len(accounts) == 1 else None
+            return next((each for each in theirs if (each.carrier, each.integration_id) == named), None)
+        possible = [each for each in theirs if carrier in (None, each.carrier)]
+        if carrier is not None and len(possible) > 1:
+            possible = [each for each in possible if each.integration_id == DEFAULT]
+        return possible[0] if len(possible) == 1 else None
 
     async def _dialled(self, call: LiveCall) -> DialOutcome:
         await asyncio.wait({call.dial_outcome}, timeout=DIAL_PATIENCE)
@@ -434,7 +439,13 @@ class CallService:
 
         def mint(generation: int) -> MediaStream:
             lifetime = max(first_token_lifetime, TOKEN_LIFETIME) if generation == 1 else TOKEN_LIFETIME
-            return self._parts.room.mint(record.call_id, record.carrier, generation, lifetime)
+            return self._parts.room.mint(
+                record.call_id,
+                record.carrier,
+                generation,
+                lifetime,
+                integration_id=record.integration_id,
+            )
 
         ports = CallPorts(
             mint_stream=mint,

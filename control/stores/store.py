@@ -21,6 +21,7 @@ from control.stores.database import Database
 from control.stores.deliveries import Deliveries
 from control.stores.events import Events, StoredEvent
 from control.stores.idempotency import Claim, ClaimOutcome, Idempotency
+from control.stores.integrations import Integrations
 from control.stores.keys import Keys
 from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
@@ -36,6 +37,7 @@ class Store:
         self._events = Events(database)
         self.deliveries = Deliveries(database)
         self.idempotency = Idempotency(database)
+        self.integrations = Integrations(database)
         self.keys = Keys(database)
         self.webhooks = Webhooks(database)
 

@@ -230,7 +230,15 @@ class Room:
         self.media[call_id] = Media(call_id, report, follow)
         return self.media[call_id]
 
-    def mint(self, call_id: str, carrier: str, generation: int, lifetime: float) -> MediaStream:
+    def mint(
+        self,
+        call_id: str,
+        carrier: str,
+        generation: int,
+        lifetime: float,
+        *,
+        integration_id: str = "default",
+    ) -> MediaStream:
         self.minted.append((call_id, generation, lifetime))
         return MediaStream(url=f"wss://gateway.test/media/{carrier}/{call_id}-{len(self.minted)}")
 
@@ -291,8 +299,11 @@ class Accounts:
         wanted = (carrier, integration_id)
         return self._accounts[named.index(wanted)] if wanted in named else None
 
-    def all(self) -> Sequence[Account]:
-        return self._accounts
+    async def fetch(self, carrier: str, integration_id: str = "default") -> Account | None:
+        return self.find(carrier, integration_id)
+
+    async def of_tenant(self, tenant_id: str) -> Sequence[Account]:
+        return self._accounts if tenant_id == "default" else ()
 
 
 class Toolbox:

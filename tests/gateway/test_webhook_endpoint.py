@@ -14,7 +14,8 @@ from nacl.signing import SigningKey
 from twilio.request_validator import RequestValidator
 
 from control.effects import Attach, Instruction, PutDown, Refuse
-from gateway.accounts import Accounts, TelnyxAccount, TwilioAccount
+from gateway.account_book import Accounts
+from gateway.accounts import TelnyxAccount, TwilioAccount
 from gateway.media_auth import MediaAuth, StreamTokens
 from gateway.server import create_app, serving
 from gateway.webhook_endpoint import LARGEST_BODY, WebhookEndpoint
@@ -109,7 +110,7 @@ async def scene() -> AsyncIterator[Scene]:
     public_key = b64encode(bytes(KEY.verify_key)).decode()
     accounts = Accounts(
         [
-            TelnyxAccount(telnyx, public_key=public_key),
+            TelnyxAccount(telnyx, public_key=public_key, public_url=PUBLIC),
             TwilioAccount(twilio, auth_token=TOKEN, public_url=PUBLIC),
         ]
     )
