@@ -81,7 +81,8 @@ $(UV):
 	@$(PYTHON) -m venv build/uv
 	@build/uv/bin/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
 
-# npm is needed for this alone: what it fetches is committed.
+# npm is needed for this alone: what it fetches is committed, but for one thing: ReDoc would ask its maker's server for a
+# logo, and whoever reads our documentation is nobody else's business.
 assets: ## fetch Swagger UI and ReDoc anew, at the versions above
 	@rm -rf build/assets && mkdir -p build/assets/swagger-ui build/assets/redoc
 	@cd build/assets && npm pack --silent swagger-ui-dist@$(SWAGGER_UI) redoc@$(REDOC)
@@ -91,6 +92,7 @@ assets: ## fetch Swagger UI and ReDoc anew, at the versions above
 	@cd build/assets/redoc/bundles && cp redoc.standalone.js redoc.standalone.js.LICENSE.txt $(CURDIR)/$(ASSETS)/
 	@cp build/assets/swagger-ui/LICENSE $(ASSETS)/LICENSE.swagger-ui && cp build/assets/swagger-ui/NOTICE $(ASSETS)/NOTICE.swagger-ui
 	@cp build/assets/redoc/LICENSE $(ASSETS)/LICENSE.redoc
+	@sed -i 's|https://cdn.redoc.ly/redoc/logo-mini.svg|data:,|' $(ASSETS)/redoc.standalone.js
 	@cd $(ASSETS) && sha256sum swagger-ui-bundle.js swagger-ui.css redoc.standalone.js > SHA256SUMS
 	@git diff --stat -- $(ASSETS)
 

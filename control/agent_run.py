@@ -7,7 +7,7 @@ empty configuration.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -43,6 +43,8 @@ class EffectiveAgent:
     session: SessionConfig
     provider: str
     rate_per_minute: Decimal
+    signing: tuple[str, ...] = field(default=(), repr=False)
+    """What proves requests to its servers; none: the gateway's own secret does."""
 
     def preview(self) -> dict[str, object]:
         """The effective configuration as the API shows it: secrets masked, every tool that the model is told of."""

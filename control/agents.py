@@ -8,7 +8,7 @@ documentation.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
@@ -192,8 +192,8 @@ class AgentConfig(Part):
     )
     extraction_schema: dict[str, Any] | None = Field(
         default=None,
-        description="JSON Schema (2020-12) of an object that is extracted from the transcript after the call. Kept, "
-        "and not asked for yet.",
+        description="JSON Schema (2020-12) of an object that is extracted from the transcript after the call, by the "
+        "model of `OFFHOOK_EXTRACTION_URL`.",
     )
     fallback_providers: tuple[Word, ...] = Field(
         default=(),
@@ -284,16 +284,23 @@ class Agent:
     config: AgentConfig
     source: Source
     tenant_id: str = "default"
+    signing: tuple[str, ...] = field(default=(), repr=False)
+    """What proves requests to its servers, `whsec_...`; none: the gateway's own secret does."""
     created_at: datetime
     updated_at: datetime
 
 
 def settings_agent(key: str, config: AgentConfig, now: datetime) -> Agent:
-    """An agent of the settings file; its id is made of its name, so that it stays the same."""
+    """An agent of the settings file; its id and its tools' are made of their names, so that they stay the same."""
+    agent_id = f"agent_{key}"
+    named = tuple(
+        tool.model_copy(update={"tool_id": f"tool_{_digest(f'{agent_id}/{tool.name}')}"})
+        for tool in config.tools
+    )
     return Agent(
-        agent_id=f"agent_{key}",
+        agent_id=agent_id,
         version=1,
-        config=config,
+        config=config.model_copy(update={"tools": named}) if named else config,
         source=Source.SETTINGS,
         created_at=now,
         updated_at=now,
@@ -304,7 +311,7 @@ def ad_hoc_agent(config: AgentConfig, now: datetime, *, tenant_id: str = "defaul
     """An agent of one request; the same configuration has the same id, so that its calls can be told together."""
     text = json.dumps(config.model_dump(mode="json"), sort_keys=True)  # secrets masked: an id is public
     return Agent(
-        agent_id=f"agent_adhoc_{hashlib.sha256(text.encode()).hexdigest()[:24]}",
+        agent_id=f"agent_adhoc_{_digest(text)}",
         version=1,
         config=config,
         source=Source.AD_HOC,
@@ -312,6 +319,10 @@ def ad_hoc_agent(config: AgentConfig, now: datetime, *, tenant_id: str = "defaul
         created_at=now,
         updated_at=now,
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def public(agent: Agent) -> Mapping[str, object]:

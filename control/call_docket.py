@@ -9,7 +9,7 @@ answer comes, once. The carrier, the performer and the media may lose answers; t
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +25,7 @@ from control.media_orders import AwaitPlayout, CancelAwait, MediaOrder, SpeakTex
 from control.ownership import Handover, Ownership
 from control.requests import Accepted, Answer, Refused
 from control.states import Happening
+from control.tool_log import ToolRun
 from telephony.calls import LegToken, Origin
 from telephony.causes import EndedReason
 from telephony.commands import CallCommand, MediaStream
@@ -81,6 +82,8 @@ class Docket:
         self._spoken: dict[str, Heard] = {}
         self._open: set[str] = set()
         self._tools: set[str] = set()
+        self.tool_ended: Callable[[str, Mapping[str, object]], None] = lambda _id, _result: None
+        """Told, once, what came of a tool of the gateway's own that the model called."""
         self._streams = 0
 
     # What is known
@@ -149,6 +152,10 @@ class Docket:
         """Publish with fields that are for the event's own webhook alone."""
         self._effects.append(Publish(name, data, secret))
 
+    def publish_run(self, name: str, run: ToolRun, /, **data: object) -> None:
+        """Publish the end of a tool's run, which is written down with it."""
+        self._effects.append(Publish(name, data, tool_run=run))
+
     def perform(self, command: CallCommand, then: Then | None = None) -> None:
         """Have the carrier do something; the timeline says so first."""
         self.publish(f"command.{event_name(type(command))}", command_id=command.command_id)
@@ -200,11 +207,17 @@ class Docket:
 
     def tell_tool(self, asker: Asker, **result: object) -> None:
         """Tell the model what came of its tool, if it asked, once; it may speak at once, so it must not be held."""
-        if asker.tool_call_id is None or asker.tool_call_id not in self._tools:
-            return
-        self._tools.discard(asker.tool_call_id)
-        if self.ownership is not Ownership.ENDED:
-            self.order(ToolResult(asker.tool_call_id, msgspec.json.encode(result).decode()))
+        if self.end_tool(asker, **result) and self.ownership is not Ownership.ENDED:
+            self.order(ToolResult(asker.tool_call_id or "", msgspec.json.encode(result).decode()))
+
+    def end_tool(self, asker: Asker, **result: object) -> bool:
+        """Note what came of a tool, if the model asked, where it has nothing to say to it; whether it was open."""
+        tool_call_id = asker.tool_call_id
+        if tool_call_id is None or tool_call_id not in self._tools:
+            return False
+        self._tools.discard(tool_call_id)
+        self.tool_ended(tool_call_id, result)
+        return True
 
     def refuse_open(self, answer: Refused) -> None:
         """Nothing comes of what is still open."""

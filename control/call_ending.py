@@ -76,6 +76,8 @@ class CallEnding:
         self.phase = EndPhase.LIVE
         self.before: list[Callable[[float], None]] = []
         """What must be settled before the call is over."""
+        self.last: list[Callable[[], None]] = []
+        """What is still to be told before the last word."""
         self.refusal: RejectReason | None = None
         """What an inbound call was refused with."""
         self.answering = False
@@ -361,6 +363,8 @@ class CallEnding:
         record = docket.record
         self.phase = EndPhase.CLOSED
         docket.deadlines.clear_all()
+        for tell in self.last:
+            tell()
         facts: dict[str, object] = {
             "status": record.status.value,
             "disposition": record.disposition and record.disposition.value,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
+from control.tool_log import ToolLog
 from telephony.causes import CallStatus, Direction, Disposition, EndedReason, HangupCause
 
 LIVE = frozenset({CallStatus.RINGING, CallStatus.IN_PROGRESS})
@@ -115,6 +116,10 @@ class EventRecord:
     data: Mapping[str, object] = field(default_factory=dict)
     secret: Mapping[str, object] = field(default_factory=dict, repr=False)
     """More of `data`, for the event's webhooks and for nobody else (the digits of a sensitive gather)."""
+    tool_log: ToolLog | None = field(default=None, repr=False)
+    """The run of a tool that this is the end of: kept with it, apart."""
+    extraction_schema: Mapping[str, object] | None = field(default=None, repr=False)
+    """Of the call's last event: what is to be extracted from the call from now on."""
 
 
 PUBLISHED = frozenset(

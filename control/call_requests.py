@@ -131,6 +131,7 @@ class CallRequests:
             docket.answer(asker, RELEASED)
             return
         docket.accept(asker)
+        docket.end_tool(asker, status="accepted")
         self._ending.end(asker.intent, now, after=request.after)
 
     def _grant(self, request: CallRequest, asker: Asker, now: float) -> None:

@@ -2,7 +2,13 @@
 
 A built-in tool is answered once, when its outcome is known: refused, digits sent, digits gathered, the transfer
 failed. Nothing is answered where the agent will not speak again: the call ends, or the caller is with somebody else.
+Every run is written down with the event of its end; one that the call's end overtakes, as abandoned.
 """
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
 
 from control.brief import CallPorts, ToolRefused
 from control.call_docket import Asker, Docket
@@ -12,6 +18,15 @@ from control.effects import RunTool
 from control.inputs import ToolFinished, ToolStatus
 from control.media_orders import ToolAsked, ToolResult
 from control.ownership import Ownership
+from control.tool_log import ToolOutcome, ToolRun
+
+_OUTCOMES: Mapping[ToolStatus, ToolOutcome] = {
+    ToolStatus.COMPLETED: ToolOutcome.SUCCESS,
+    ToolStatus.FAILED: ToolOutcome.ERROR,
+    ToolStatus.TIMEOUT: ToolOutcome.TIMEOUT,
+}
+# What a built-in tool's own status says of it. A caller who enters nothing is an answer, not a fault of the tool.
+_WENT_WRONG = frozenset({"refused", "failed", "cancelled", "hangup"})
 
 
 class CallTools:
@@ -22,12 +37,18 @@ class CallTools:
         self._ending = ending
         self._requests = requests
         self._ports = ports
+        self._running: dict[str, ToolRun] = {}
+        docket.tool_ended = self._built_in_ended
+        ending.last.append(self._abandon)
 
     def asked(self, asked: ToolAsked, now: float) -> None:
         docket = self._docket
         if self._ending.decided or docket.ownership is Ownership.RELEASED:
             return  # nobody hears what would come of it
         docket.publish("tool.invoked", tool_call_id=asked.tool_call_id, name=asked.name)
+        self._running[asked.tool_call_id] = ToolRun(
+            tool_call_id=asked.tool_call_id, name=asked.name, began=now, arguments=asked.arguments
+        )
         asker = Asker(tool_call_id=asked.tool_call_id)
         request = self._ports.built_in(asked.name, asked.arguments)
         match request:
@@ -40,13 +61,45 @@ class CallTools:
                 self._requests.ask(request, asker, now)
 
     def finished(self, finished: ToolFinished) -> None:
-        if self._ending.closed:
+        """One of the agent's own has run; one that has been told of already is not told of again."""
+        run = self._running.pop(finished.tool_call_id, None)
+        if run is None:
             return
         late = finished.status is ToolStatus.TIMEOUT
-        self._docket.publish(
-            "tool.timeout" if late else "tool.completed",
-            tool_call_id=finished.tool_call_id,
-            status=finished.status.value,
+        run = replace(
+            run,
+            outcome=_OUTCOMES[finished.status],
+            result=finished.output,
+            status_code=finished.http_status,
+            error=None
+            if finished.status is ToolStatus.COMPLETED
+            else finished.detail or finished.status.value,
+            attempts=finished.attempts,
         )
+        self._tell("tool.timeout" if late else "tool.completed", run, finished.status.value)
         if not self._ending.decided and self._docket.ownership is not Ownership.RELEASED:
             self._docket.order(ToolResult(finished.tool_call_id, finished.output))
+
+    def _built_in_ended(self, tool_call_id: str, result: Mapping[str, object]) -> None:
+        run = self._running.pop(tool_call_id, None)
+        if run is None:
+            return
+        status = str(result.get("status", "completed"))
+        wrong = status in _WENT_WRONG
+        why = result.get("reason") or result.get("cause") or status
+        run = replace(
+            run,
+            outcome=ToolOutcome.ERROR if wrong else ToolOutcome.SUCCESS,
+            result=msgspec.json.encode(result).decode(),
+            error=str(why) if wrong else None,
+        )
+        self._tell("tool.completed", run, status)
+
+    def _abandon(self) -> None:
+        """The call is over: nobody waits for what is still running."""
+        for run in self._running.values():
+            self._tell("tool.abandoned", run, ToolOutcome.ABANDONED.value)
+        self._running.clear()
+
+    def _tell(self, event: str, run: ToolRun, status: str) -> None:
+        self._docket.publish_run(event, run, tool_call_id=run.tool_call_id, name=run.name, status=status)

@@ -339,6 +339,7 @@ class CallTransfer:
         docket.order(Release())
         docket.accept(self._asker, destination=asked.destination, transfer_id=asked.transfer_id)
         docket.publish("transfer.completed", **_names(asked))
+        docket.end_tool(self._asker, status="completed")
         docket.add(RevokeTokens())
 
     def _leg_ended(self, transfer: Transferring, event: TransferLegHungUp, now: float) -> None:

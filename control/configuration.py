@@ -61,3 +61,4 @@ Money = Annotated[
 ]
 ToolName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 """What realtime models take as a function's name."""
+ToolId = Annotated[str, StringConstraints(pattern=r"^tool_[a-zA-Z0-9_]{1,64}$")]

@@ -1,4 +1,7 @@
-"""The agents and numbers of the settings: who answers a call to a number, and through whom a number calls."""
+"""The agents and numbers of the settings: who answers a call to a number, and through whom a number calls.
+
+Those that are stored come beside them in `control.service.switchboard`.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,6 +48,12 @@ class Unlisted(Enum):
 
     DEFAULT_AGENT = "default-agent"
     REJECT = "reject"
+    AUTO = "auto"
+    """The default agent answers while no number is listed at all, and nobody once one is.
+
+    While there is none, whoever pointed a number at us meant the one agent there is. Once there are, another one is a
+    mistake, and answering it costs money and trust.
+    """
 
 
 class Directory:
@@ -96,11 +105,25 @@ class Directory:
             return None
 
     def answering(self, called: str | None, *, carrier: str, integration_id: str = "default") -> Agent | None:
-        """Return the agent that answers a call to `called` which this carrier account brings; None: reject it."""
+        """Return the agent that a listed number has, for a call to it which this carrier account brings."""
         entry = self.number(called)
         if entry is not None and entry.agent is not None and _brings(entry, carrier, integration_id):
             return self._by_name[entry.agent]
-        return self.default if self._unlisted is Unlisted.DEFAULT_AGENT else None
+        return None
+
+    def otherwise(self, *, any_stored: bool) -> Agent | None:
+        """Return the agent for a number that nobody has given one; None: reject the call.
+
+        Args:
+            any_stored: whether numbers are listed elsewhere.
+        """
+        match self._unlisted:
+            case Unlisted.DEFAULT_AGENT:
+                return self.default
+            case Unlisted.REJECT:
+                return None
+            case Unlisted.AUTO:
+                return None if self._numbers or any_stored else self.default
 
 
 def _brings(entry: NumberEntry, carrier: str, integration_id: str) -> bool:

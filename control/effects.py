@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from control.media_orders import MediaOrder
 from control.requests import Answer
+from control.tool_log import ToolRun
 from telephony.client_errors import Performed, Verdict
 from telephony.commands import (
     CallCommand,
@@ -45,6 +46,8 @@ class Publish:
     secret: tuple[str, ...] = ()
     """Fields of `data` that may stand in the webhook of this event and nowhere else: not in the timeline, not in
     other streams of events, not in a log (the digits of a sensitive gather)."""
+    tool_run: ToolRun | None = None
+    """The run of a tool that this is the end of: written down with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,12 @@ class ToolFinished:
     output: str = field(repr=False)
     """JSON, for the model: its result, or what went wrong."""
     status: ToolStatus = ToolStatus.COMPLETED
+    http_status: int | None = None
+    """Of the last answer, if there was one."""
+    detail: str = ""
+    """What went wrong, for whoever runs the tool."""
+    attempts: int = 0
+    """How many requests were made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

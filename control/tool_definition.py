@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, SerializationInfo, field_serializer, field_validator, model_validator
 
-from control.configuration import Part, Text, ToolName, WebUrl
+from control.configuration import Part, Text, ToolId, ToolName, WebUrl
 from control.json_schema import check_schema
 
 BUILT_IN = ("end_call", "transfer_call", "send_dtmf", "gather_digits")
@@ -22,6 +22,7 @@ _OUR_HEADERS = frozenset(
     | {"te", "trailer", "expect", "proxy-authorization", "proxy-connection"}
 )
 _MOST_HEADERS = 20
+_OF_BUILT_IN = frozenset({"tool_id", "name", "description"})
 
 
 class Filler(Part):
@@ -45,6 +46,11 @@ class Filler(Part):
 class ToolDefinition(Part):
     """A tool that the model may call, run by an HTTP request of ours; or one of ours, switched on by its name."""
 
+    tool_id: ToolId | None = Field(
+        default=None,
+        description="Ours; stays the same while the tool is changed or renamed. Written only to say which tool is "
+        "meant: left out, it is the one of this name.",
+    )
     name: ToolName = Field(
         description="By which the model calls it; unique in the agent. `end_call`, `transfer_call`, `send_dtmf` and "
         "`gather_digits` are the gateway's own: such an entry switches one on and has at most a `description` besides."
@@ -106,7 +112,7 @@ class ToolDefinition(Part):
 
     @model_validator(mode="after")
     def _nothing_to_run(self) -> Self:
-        if self.built_in and (more := self.model_fields_set - {"name", "description"}):
+        if self.built_in and (more := self.model_fields_set - _OF_BUILT_IN):
             raise ValueError(f"{self.name} is a built-in tool and has no {' or '.join(sorted(more))}")
         return self
 

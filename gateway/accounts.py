@@ -6,7 +6,7 @@ the same while calls are with it: new credentials are put into it (`renew`), so 
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
@@ -22,14 +22,15 @@ from telephony.capabilities import CAPABILITIES, Capabilities
 from telephony.client_errors import LiveCall, Performed
 from telephony.commands import CallCommand
 from telephony.telnyx import webhooks as telnyx_webhooks
-from telephony.telnyx.account_numbers import TelnyxNumbers
-from telephony.telnyx.client import TelnyxClient
 from telephony.twilio import twiml
 from telephony.twilio import webhooks as twilio_webhooks
 from telephony.twilio.account_numbers import TwilioNumbers
 from telephony.twilio.client import TwilioClient
 from telephony.twilio.documents import Documents
 from telephony.twilio.webhooks import Endpoint
+
+if TYPE_CHECKING:
+    from telephony.telnyx.client import TelnyxClient
 
 log = structlog.get_logger()
 
@@ -80,10 +81,10 @@ class TelnyxAccount:
 
     def __init__(
         self,
-        client: TelnyxClient,
+        client: "TelnyxClient",
+        numbers: AccountNumbers,
         *,
         public_key: str,
-        public_url: str,
         integration_id: str = DEFAULT,
         tenant_id: str = DEFAULT_TENANT,
     ) -> None:
@@ -97,9 +98,7 @@ class TelnyxAccount:
         self.capabilities = CAPABILITIES[self.carrier]
         self._client = client
         self._public_key = public_key
-        self.numbers = TelnyxNumbers(
-            client, webhook_urls(public_url, self.carrier, integration_id)["webhook"]
-        )
+        self.numbers = numbers
 
     def renew(self, fresh: "TelnyxAccount") -> Callable[[], Awaitable[None]]:
         """Take on what a fresh account of the same id has; return what closes the client that was used so far."""
@@ -232,14 +231,11 @@ def stored_account(
     """Return an account as a tenant has given it. Takes its time: the carrier's SDK is imported, TLS prepared."""
     match config:
         case TelnyxConfig(credentials=credentials, settings=settings):
-            client = TelnyxClient(
+            return _telnyx_account(
                 api_key=credentials.api_key.get_secret_value(),
+                public_key=settings.public_key,
                 connection_id=settings.connection_id,
                 base_url=settings.base_url,
-            )
-            return TelnyxAccount(
-                client,
-                public_key=settings.public_key,
                 public_url=public_url,
                 integration_id=integration_id,
                 tenant_id=tenant_id,
@@ -264,10 +260,40 @@ def _telnyx(settings: Settings, public_url: str) -> Iterable[TelnyxAccount]:
         settings.telnyx_connection_id,
     )
     if key is not None and public_key is not None and connection_id is not None:
-        client = TelnyxClient(
-            api_key=key.get_secret_value(), connection_id=connection_id, base_url=settings.telnyx_base_url
+        yield _telnyx_account(
+            api_key=key.get_secret_value(),
+            public_key=public_key,
+            connection_id=connection_id,
+            base_url=settings.telnyx_base_url,
+            public_url=public_url,
+            integration_id=DEFAULT,
+            tenant_id=DEFAULT_TENANT,
         )
-        yield TelnyxAccount(client, public_key=public_key, public_url=public_url)
+
+
+def _telnyx_account(
+    *,
+    api_key: str,
+    public_key: str,
+    connection_id: str,
+    base_url: str | None,
+    public_url: str,
+    integration_id: str,
+    tenant_id: str,
+) -> TelnyxAccount:
+    # Here: Telnyx's SDK takes a second to import, which every command would wait for.
+    from telephony.telnyx.account_numbers import TelnyxNumbers
+    from telephony.telnyx.client import TelnyxClient
+
+    client = TelnyxClient(api_key=api_key, connection_id=connection_id, base_url=base_url)
+    webhook_url = webhook_urls(public_url, TelnyxAccount.carrier, integration_id)["webhook"]
+    return TelnyxAccount(
+        client,
+        TelnyxNumbers(client, webhook_url),
+        public_key=public_key,
+        integration_id=integration_id,
+        tenant_id=tenant_id,
+    )
 
 
 def _twilio(settings: Settings, public_url: str) -> Iterable[TwilioAccount]:

@@ -34,6 +34,7 @@ def agent_findings(settings: Settings) -> list[Finding]:
         *_variables(settings),
         *_callers(settings),
         *_prices(settings),
+        *_extraction(settings),
         *_not_yet(settings),
     ]
 
@@ -168,6 +169,18 @@ def _callers(settings: Settings) -> Iterator[Finding]:
             )
 
 
+def _extraction(settings: Settings) -> Iterator[Finding]:
+    """A schema without anybody to fill it in."""
+    for key, agent in settings.agents.items():
+        if agent.extraction_schema is not None and settings.extraction_url is None:
+            yield Finding(
+                "warning",
+                _dotted(("agents", key, "extraction_schema")),
+                "nothing is extracted: no model is configured",
+                f"set {PREFIX}EXTRACTION_URL",
+            )
+
+
 def _not_yet(settings: Settings) -> Iterator[Finding]:
     """Fields that are kept for what is to come; nobody shall rely on them unawares."""
     for key, agent in settings.agents.items():
@@ -179,7 +192,6 @@ def _not_yet(settings: Settings) -> Iterator[Finding]:
                 "have the greeting ask for consent instead, or leave it",
             )
         later = {
-            "extraction_schema": agent.extraction_schema is not None,
             "fallback_providers": bool(agent.fallback_providers),
             "tools.filler": any(tool.filler is not None for tool in agent.tools),
         }

@@ -18,7 +18,8 @@ class AgentTools:
     def __init__(self, runner: ToolRunner, *, secret: str, clock: Callable[[], datetime]) -> None:
         """
         Args:
-            secret: signs what is asked of agents' servers, as it signs the webhooks of their calls.
+            secret: signs what is asked of the servers of agents that have no secret of their own, as it signs the
+                webhooks of their calls.
             clock: the time of day, aware.
         """
         self._runner = runner
@@ -31,7 +32,7 @@ class AgentTools:
         def sign(body: bytes) -> Mapping[str, str]:
             # The model's name for the call of a tool is its own; with ours before it, it is nobody else's.
             message_id = f"{record.call_id}.{wanted.tool_call_id}"
-            return message_headers(message_id, body, [self._secret], self._clock())
+            return message_headers(message_id, body, agent.signing or (self._secret,), self._clock())
 
         context = ToolContext(
             call_id=record.call_id,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from secrets import token_hex
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -136,6 +137,8 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
             )
         )
         api = await stack.enter_async_context(rest_house(settings, house, egress))
+        if settings.extraction_url is not None:
+            await stack.enter_async_context(extraction(settings, house))
         # The listener opens last, when whoever it lets in finds everything there, and closes after the drain: calls
         # that are being ended need their carriers' words.
         certificate = _certificate(settings)
@@ -152,6 +155,33 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
             yield Gateway(settings, house, port, metrics_port, certificate)
         finally:
             await house.drain(settings.drain_s)
+
+
+@asynccontextmanager
+async def extraction(settings: Settings, house: CallHouse) -> AsyncIterator[None]:
+    """Have calls read after their end, in here."""
+    # Here: the openai SDK takes most of a second to import, as above.
+    from gateway.extracting import Extracting, extracting
+    from gateway.extractor import Extractor
+
+    key = settings.extraction_api_key
+    extractor = Extractor(
+        settings.extraction_url or "",
+        api_key=key.get_secret_value() if key is not None else "",
+        model=settings.extraction_model,
+    )
+    work = Extracting(
+        house.store,
+        extractor,
+        clock=lambda: datetime.now(UTC),
+        new_id=lambda prefix: f"{prefix}_{token_hex(12)}",
+        told=house.news.tell,
+    )
+    try:
+        async with extracting(work):
+            yield
+    finally:
+        await extractor.close()
 
 
 def agent_tools(settings: Settings, egress: Egress) -> AgentTools:

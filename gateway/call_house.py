@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from control.agent_book import AgentBook
 from control.agent_run import EffectiveAgent
 from control.news import EventNews
 from control.service.bare_calls import BareCalls
@@ -22,6 +23,7 @@ from control.service.keeper import Keeper
 from control.service.ports import Describe, Tools, World
 from control.service.reception import House, Reception
 from control.service.reconciliation import PERIOD, Reconciliation
+from control.service.switchboard import Switchboard
 from control.stores.store import Store
 from control.stores.urls import sqlite_url
 from gateway.account_book import Accounts, StoredAccounts
@@ -92,7 +94,7 @@ async def call_house(
 
     Raises:
         OSError: the data directory cannot be written.
-        ValueError: the agents or numbers of the settings do not fit together.
+        ValueError: the agents or numbers of the settings do not fit together, or the keys to secrets are none.
     """
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
@@ -121,6 +123,7 @@ async def call_house(
         keeper = Keeper(store, journal, world, stored)
         node = node_of(settings.data_dir)
         agents = directory(settings, world.wall())
+        book = AgentBook(store.agents, secret_keys(settings), world.wall)
         bare = BareCalls(keeper, world, node=node, agent_id=agents.default.agent_id, describe=describe)
         calls = Calls(defaults, services, bare=bare, overloaded=lag.overloaded)
         tokens = StreamTokens()
@@ -132,13 +135,13 @@ async def call_house(
                 accounts=accounts,
                 reception=Reception(
                     House(
-                        directory=agents,
                         defaults=agent_defaults(settings),
                         timezone=settings.timezone,
                         speech=services.speech is not None and services.speech.available,
                         answer_wait=settings.answer_wait_s,
                     )
                 ),
+                switchboard=Switchboard(agents, book, store.numbers),
                 room=room,
                 tools=tools,
                 describe=describe,
@@ -146,6 +149,7 @@ async def call_house(
                 node=node,
                 max_calls=settings.max_calls,
                 tariff=tariff(settings),
+                extracts=settings.extraction_url is not None,
             )
         )
         tasks.spawn(_keep_running(keeper.repair), "store repair")

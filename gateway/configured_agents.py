@@ -57,19 +57,8 @@ def directory(settings: Settings, now: datetime) -> Directory:
         default=settings_agent(DEFAULT, agents.pop(DEFAULT), now),
         agents=[settings_agent(key, config, now) for key, config in agents.items()],
         numbers=[number_entry(number, entry) for number, entry in settings.numbers.items()],
-        unlisted=unlisted(settings),
+        unlisted=Unlisted(settings.inbound_default),
     )
-
-
-def unlisted(settings: Settings) -> Unlisted:
-    """What becomes of a call to a number that has no agent.
-
-    While no number is listed, whoever pointed a number at us meant the one agent there is. Once numbers are listed,
-    another is a mistake, and answering it costs money and trust.
-    """
-    if settings.inbound_default == "auto":
-        return Unlisted.REJECT if settings.numbers else Unlisted.DEFAULT_AGENT
-    return Unlisted(settings.inbound_default)
 
 
 def default_agent(settings: Settings, now: datetime) -> EffectiveAgent:

@@ -46,6 +46,8 @@ class Extraction:
     error: str | None = None
     """Why not; nothing of what was said."""
     attempts: int = 1
+    passing: bool = False
+    """Whether asking again, much later, may do better."""
 
 
 class _Unanswered(Exception):
@@ -90,7 +92,7 @@ class Extractor:
 
     async def _extract(self, transcript: Sequence[Mapping[str, object]], schema: JsonSchema) -> Extraction:
         asked = first = question(transcript, schema)
-        constrained, error, attempts = True, "", 0
+        constrained, error, attempts, passing = True, "", 0, False
         for pause in (0.0, *self._pauses):
             await asyncio.sleep(pause)
             attempts += 1
@@ -99,13 +101,14 @@ class Extractor:
                 return Extraction(read_answer(answer, schema), attempts=attempts)
             except AnswerRefused as refused:
                 error, asked = "the model's answer does not fit the schema", corrected(first, answer, refused)
+                passing = False
             except _Unanswered as failure:
-                error = str(failure)
+                error, passing = str(failure), failure.again
                 if failure.format_unknown and constrained:
                     constrained = False  # the question holds the schema in words, too
                 elif not failure.again:
                     break
-        return Extraction(None, error, attempts)
+        return Extraction(None, error, attempts, passing)
 
     async def _ask(self, asked: Sequence[Message], schema: JsonSchema | None) -> str:
         # The SDK's types want a literal per role; ours are checked where they are made.

@@ -282,6 +282,15 @@ class Settings(BaseSettings):
         default="marin", min_length=1, description="Its voice, where a prompt names none of its own."
     )
 
+    # After the call.
+    extraction_url: Annotated[str, AfterValidator(_web_url)] | None = Field(
+        default=None,
+        description="Base URL of an OpenAI-compatible chat endpoint, such as https://api.openai.com/v1, that is asked "
+        "after a call for what its agent wants extracted (`extraction_schema`); unset extracts nothing.",
+    )
+    extraction_api_key: SecretStr | None = Field(default=None, description="The key that endpoint wants.")
+    extraction_model: str = Field(default="gpt-5-mini", min_length=1, description="Its model.")
+
     # Turns.
     turn_detection: Literal["server_vad", "semantic_vad"] = Field(
         default="server_vad",

@@ -50,7 +50,14 @@ class ToolRunner:
             seconds=round(now() - began, 3),
             detail=outcome.detail,
         )
-        return ToolFinished(wanted.tool_call_id, outcome.output, outcome.status)
+        return ToolFinished(
+            wanted.tool_call_id,
+            outcome.output,
+            outcome.status,
+            http_status=outcome.http_status,
+            detail=outcome.detail,
+            attempts=outcome.attempts,
+        )
 
     async def _outcome(self, wanted: RunTool, agent: AgentConfig, context: ToolContext) -> ToolOutcome:
         tool = next((each for each in agent.tools if each.name == wanted.name and not each.built_in), None)

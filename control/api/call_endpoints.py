@@ -190,7 +190,7 @@ class CallEndpoints:
                 problems=(
                     "invalid_destination", "agent_not_found", "from_number_missing", "carrier_not_configured",
                     "variables_missing", "carrier_rejected", "concurrent_call_limit", "not_supported_by_carrier",
-                    "carrier_unavailable", "draining", "overloaded",
+                    "carrier_unavailable", "draining", "overloaded", "secrets_unreadable",
                 ),
             ),
             endpoint(
@@ -297,14 +297,14 @@ class CallEndpoints:
                 raise no_such_call()
 
     async def _record(self, tenant_id: str, call_id: str) -> CallRecord:
-        """A call's process knows most of it; of what is kept, whether it was erased, and people's notes."""
+        """A call's process knows most of it; of what is kept, whether it was erased, and what others add."""
         kept = await self._store.call(tenant_id, call_id)
         known = self._calls.live_record(tenant_id, call_id)
         if known is None or (kept is None and not known.live):
             known = kept
         if known is None:
             raise no_such_call()
-        return known if kept is None else replace(known, notes=kept.notes)
+        return known if kept is None else replace(known, notes=kept.notes, extracted_data=kept.extracted_data)
 
 
 def refusal(refused: Refused) -> Problem:

@@ -100,6 +100,9 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "draining": ProblemCode(503, "The gateway takes no new calls."),
     "not_ready": ProblemCode(503, "The gateway can take no call now; `detail` says why."),
     "store_unavailable": ProblemCode(503, "The database does not answer."),
+    "secrets_unreadable": ProblemCode(
+        503, "What is stored was encrypted with a key that the gateway does not have any more."
+    ),
     "owner_unreachable": ProblemCode(503, "The process that owns the call does not answer."),
     "internal_error": ProblemCode(500, "The fault is ours; the trace_id finds it."),
 }

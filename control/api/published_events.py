@@ -103,6 +103,7 @@ class ToolFinished(Data):
     """The tool has answered, or was given up."""
 
     tool_call_id: str
+    name: str | None = None
     status: str
 
 

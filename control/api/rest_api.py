@@ -18,6 +18,7 @@ from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
 from control.api.ports import AccountDesk, CallControl, FetchAudio, HealthChecks
 from control.api.routes import Reception
+from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.news import EventNews
 from control.secrets import Cipher
 from control.stores.store import Store
@@ -61,6 +62,7 @@ class RestApi:
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
             *IntegrationEndpoints(parts.store, parts.accounts, parts.cipher).endpoints(),
+            *ToolLogEndpoints(parts.store).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,

@@ -13,7 +13,7 @@ from decimal import Decimal
 import structlog
 
 from control.agent_run import EffectiveAgent
-from control.agents import Agent
+from control.agents import Agent, ad_hoc_agent
 from control.brief import CallBrief, CallPorts
 from control.call import Call
 from control.call_gather import GatherView
@@ -26,6 +26,8 @@ from control.inputs import DrainAsked
 from control.integrations import DEFAULT
 from control.refusals import carrier_refused
 from control.requests import Accepted, Answer, CallRequest, EndCall, Refused
+from control.secrets import SecretUnreadable
+from control.service.arrivals import Arrival
 from control.service.built_in_tools import built_in_of
 from control.service.call_index import CallIndex
 from control.service.chronicle import Chronicle
@@ -43,6 +45,7 @@ from control.service.ports import (
 )
 from control.service.reception import Reception
 from control.service.stream_gaps import StreamGaps
+from control.service.switchboard import Destination, Switchboard
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claimed
 from control.templates import TextsUnfilled
@@ -65,6 +68,12 @@ NOT_IN_PROGRESS = Refused(status=409, code="call_not_in_progress", detail="Call 
 NO_CONTROL = Refused(
     status=409, code="no_control_channel", detail="The carrier gives no way to control this call"
 )
+_STORE_AWAY = Refused(status=503, code="store_unavailable", detail="The database does not answer")
+_UNREADABLE = Refused(
+    status=503,
+    code="secrets_unreadable",
+    detail="The agent's secrets cannot be decrypted with the gateway's keys",
+)
 ELSEWHERE = Refused(status=503, code="owner_unreachable", detail="The process that has this call is gone")
 
 
@@ -76,6 +85,7 @@ class Parts:
     keeper: Keeper
     accounts: CarrierAccounts
     reception: Reception
+    switchboard: Switchboard
     room: MediaRoom
     tools: Tools
     describe: Describe
@@ -85,6 +95,8 @@ class Parts:
     max_calls: int
     tariff: Tariff = field(default_factory=Tariff)
     """What calls cost, beside the carrier's minutes."""
+    extracts: bool = False
+    """Whether there is somebody to extract data from calls after their end."""
 
 
 class CallService:
@@ -96,6 +108,7 @@ class CallService:
         self._parts = parts
         self._world = parts.world
         self._calls: CallIndex[LiveCall] = CallIndex()
+        self._arrivals: CallIndex[Arrival] = CallIndex()
         self._reserved = 0
         self._finishing = False
         self._patience = 0.0
@@ -140,7 +153,7 @@ class CallService:
         if self.draining:
             return Refused(status=503, code="draining", detail="The gateway takes no new calls")
         if self._parts.keeper.is_failing():
-            return Refused(status=503, code="store_unavailable", detail="The database does not answer")
+            return _STORE_AWAY
         if self._parts.room.free() <= self._reserved:
             limit = self._parts.max_calls
             return Refused(
@@ -157,6 +170,8 @@ class CallService:
         call = self._calls.of(integration_id, event.origin)
         if call is not None:
             call.tell(event)
+        elif (arrival := self._arrivals.of(integration_id, event.origin)) is not None:
+            arrival.said.append(event)
         elif isinstance(event, Initiated) and event.direction is Direction.INBOUND:
             self._take_in(carrier, integration_id, event)
         else:
@@ -166,6 +181,9 @@ class CallService:
         self, carrier: str, integration_id: str, requested: TwimlRequested
     ) -> tuple[Instruction, LegToken]:
         """Decide what a leg is to do next, and under which name."""
+        arrival = self._arrivals.of(integration_id, requested.origin)
+        if arrival is not None:
+            await arrival.over.wait()
         call = self._calls.of(integration_id, requested.origin)
         if call is None:
             log.warning("a carrier asks for a call that is not here", carrier=carrier)
@@ -176,13 +194,9 @@ class CallService:
         account = self._parts.accounts.find(carrier, integration_id)
         if account is None:
             return
-        now = self._world.wall()
-        agent, effective, refusal = self._receive(integration_id, event)
         record = CallRecord(
             call_id=self._world.new_id("call"),
-            tenant_id=agent.tenant_id if agent is not None else "default",
-            agent_id=agent.agent_id if agent is not None else None,
-            agent_version=agent.version if agent is not None else None,
+            tenant_id=account.tenant_id,
             direction=Direction.INBOUND,
             carrier=carrier,
             integration_id=integration_id,
@@ -192,30 +206,46 @@ class CallService:
             from_number=event.from_number or None,
             to_number=event.to_number or None,
             node=self._parts.node,
-            started_at=now,
-            rate_per_minute=effective.rate_per_minute if effective is not None else Decimal(0),
-            recording_enabled=effective is not None and effective.policy.record,
+            started_at=self._world.wall(),
         )
-        brief = self._parts.reception.inbound(record, effective, account.capabilities, refusal)
-        call = self._make(brief, effective, account, TOKEN_LIFETIME)
-        self._admit(call)
-        call.begin()
-        call.tell(event)
+        arrival = Arrival(record, event)
+        self._arrivals.add(arrival)
+        self._quiet.clear()
+        self._world.spawn(self._arrive(arrival, account), f"{record.call_id} arrival")
 
-    def _receive(
-        self, integration_id: str, event: Initiated
-    ) -> tuple[Agent | None, EffectiveAgent | None, RejectReason | None]:
-        """Who takes the call, with what; or why nobody does."""
-        agent = self._parts.reception.answering(event, integration_id)
-        if agent is None:
+    async def _arrive(self, arrival: Arrival, account: CarrierAccount) -> None:
+        """Find out who answers, and make a call of it, whatever is found: one that nobody answers is refused."""
+        try:
+            destination, effective, refusal = await self._receive(arrival)
+            record = _with_agent(arrival.record, destination, effective)
+            brief = self._parts.reception.inbound(record, effective, account.capabilities, refusal)
+            call = self._make(brief, effective, account, TOKEN_LIFETIME)
+            self._admit(call)
+        finally:
+            self._arrivals.remove(arrival)
+            arrival.over.set()
+            self._settle()
+        call.begin()
+        for event in (arrival.event, *arrival.said):
+            call.tell(event)
+
+    async def _receive(
+        self, arrival: Arrival
+    ) -> tuple[Destination | None, EffectiveAgent | None, RejectReason | None]:
+        """Whom the call is for and what it runs with; or why nobody takes it."""
+        event = arrival.event
+        destination = await self._destination(arrival.record)
+        if destination is None:
+            return None, None, RejectReason.BUSY
+        if destination.agent is None:
             log.info("call refused: its number has no agent", carrier=event.origin.carrier)
-            return None, None, RejectReason.NOT_FOUND
+            return destination, None, RejectReason.NOT_FOUND
         if reasons := self.unready():
             log.warning("call refused", reasons=reasons)
-            return agent, None, RejectReason.BUSY
+            return destination, None, RejectReason.BUSY
         try:
             effective = self._parts.reception.effective(
-                agent.config,
+                destination.agent,
                 {},
                 customer=event.from_number or None,
                 headers=event.headers,
@@ -223,8 +253,24 @@ class CallService:
             )
         except TextsUnfilled as fault:
             log.error("call refused: its agent's texts cannot be filled in", reason=str(fault))
-            return agent, None, RejectReason.UNAVAILABLE
-        return agent, effective, None
+            return destination, None, RejectReason.UNAVAILABLE
+        return destination, effective, None
+
+    async def _destination(self, record: CallRecord) -> Destination | None:
+        """Where the call leads; None: nobody can tell."""
+        try:
+            return await self._parts.switchboard.answering(
+                record.to_number,
+                carrier=record.carrier,
+                integration_id=record.integration_id,
+                tenant_id=record.tenant_id,
+            )
+        except StoreUnavailable as fault:
+            log.warning("call refused: its agent cannot be looked up", reason=str(fault))
+        except Exception:
+            # Ours, or an agent that cannot be read any more: its caller must not be left ringing for that.
+            log.exception("call refused: its agent cannot be looked up", call_id=record.call_id)
+        return None
 
     def _unknown(self, carrier: str, integration_id: str, event: CallEvent) -> None:
         """An event of a call that is not here: late, another node's, or a leg that should not be there."""
@@ -278,7 +324,10 @@ class CallService:
         try:
             prepared = await self._prepare(tenant_id, request)
         except StoreUnavailable:
-            return Refused(status=503, code="store_unavailable", detail="The database does not answer")
+            return _STORE_AWAY
+        except SecretUnreadable:
+            log.exception("an agent cannot be read", agent_id=request.agent_id)
+            return _UNREADABLE
         if isinstance(prepared, Refused):
             return prepared
         brief, effective, account = prepared
@@ -293,7 +342,7 @@ class CallService:
             self._admit(call)
             call.begin()
         except StoreUnavailable:
-            return Refused(status=503, code="store_unavailable", detail="The database does not answer")
+            return _STORE_AWAY
         finally:
             self._reserved -= 1
             self._settle()
@@ -303,7 +352,7 @@ class CallService:
         self, tenant_id: str, request: DialRequest
     ) -> tuple[CallBrief, EffectiveAgent, CarrierAccount] | Refused:
         now = self._world.wall()
-        agent = self._parts.reception.dialling(request, tenant_id, now)
+        agent = await self._agent(tenant_id, request)
         if agent is None:
             return _unprocessable("agent_not_found", "There is no such agent")
         from_number = request.from_number or agent.config.from_number
@@ -314,7 +363,7 @@ class CallService:
             return _unprocessable("carrier_not_configured", "No carrier account can make this call")
         try:
             effective = self._parts.reception.effective(
-                agent.config,
+                agent,
                 request.variables,
                 customer=request.to,
                 headers=request.custom_headers,
@@ -343,9 +392,17 @@ class CallService:
         brief = self._parts.reception.outbound(record, effective, account.capabilities, request)
         return brief, effective, account
 
+    async def _agent(self, tenant_id: str, request: DialRequest) -> Agent | None:
+        """The agent that is to talk."""
+        if request.agent is not None:
+            return ad_hoc_agent(request.agent, self._world.wall(), tenant_id=tenant_id)
+        if request.agent_id is None:
+            return self._parts.switchboard.default
+        return await self._parts.switchboard.agent(tenant_id, request.agent_id)
+
     async def _account(self, tenant_id: str, carrier: str | None, from_number: str) -> CarrierAccount | None:
         """The account that a call from this number goes through: the number's, else the only one there is."""
-        named = self._parts.reception.account_of(from_number)
+        named = await self._parts.switchboard.account_of(tenant_id, from_number)
         theirs = await self._parts.accounts.of_tenant(tenant_id)
         if named is not None and carrier in (None, named[0]):
             return next((each for each in theirs if (each.carrier, each.integration_id) == named), None)
@@ -464,6 +521,7 @@ class CallService:
             describe=self._parts.describe,
             price=self._price_of(agent),
             world=world,
+            extracts=self._parts.extracts,
             gaps=self.gaps,
             renamed=self._renamed,
             closed=self._closed,
@@ -504,7 +562,11 @@ class CallService:
         call.stop()
 
     def _settle(self) -> None:
-        if not self._reserved and all(call.over or call.released for call in self._calls):
+        if (
+            not self._reserved
+            and not len(self._arrivals)
+            and all(call.over or call.released for call in self._calls)
+        ):
             self._quiet.set()
 
 
@@ -524,6 +586,23 @@ def _as_wished(agent: EffectiveAgent, request: DialRequest) -> EffectiveAgent:
         longest = min(float(request.max_duration), policy.deadlines.max_duration)
         policy = replace(policy, deadlines=replace(policy.deadlines, max_duration=longest))
     return replace(agent, policy=policy)
+
+
+def _with_agent(
+    record: CallRecord, destination: Destination | None, effective: EffectiveAgent | None
+) -> CallRecord:
+    """The record of a call that came in, as far as it is known whom it is for."""
+    if destination is None:
+        return record
+    agent = destination.agent
+    return replace(
+        record,
+        tenant_id=destination.tenant_id,
+        agent_id=agent.agent_id if agent is not None else None,
+        agent_version=agent.version if agent is not None else None,
+        rate_per_minute=effective.rate_per_minute if effective is not None else Decimal(0),
+        recording_enabled=effective is not None and effective.policy.record,
+    )
 
 
 def _unprocessable(code: str, detail: str) -> Refused:

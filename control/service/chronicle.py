@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from control.call_record import PUBLISHED, CallRecord, EventRecord
+from control.tool_log import ToolRun
 
 
 class Chronicle:
@@ -39,6 +40,7 @@ class Chronicle:
         now: float,
         *,
         secret: tuple[str, ...] = (),
+        tool_run: ToolRun | None = None,
     ) -> EventRecord:
         """Return what happened as an entry; fields named `secret` go into its webhooks and nowhere else."""
         sequence = None
@@ -57,4 +59,5 @@ class Chronicle:
             at=round(max(0.0, (occurred_at - self._record.started_at).total_seconds()), 3),
             data={field: value for field, value in data.items() if field not in secret},
             secret={field: data[field] for field in secret if field in data},
+            tool_log=None if tool_run is None else tool_run.log(self._new_id("tlog"), now),
         )

@@ -8,7 +8,7 @@ of ours in a machine ends its call, never another.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -79,6 +79,7 @@ class LiveCall:
         describe: Describe,
         price: Callable[[CallRecord], CallRecord],
         world: World,
+        extracts: bool,
         gaps: StreamGaps,
         renamed: Callable[["LiveCall"], None],
         closed: Callable[["LiveCall"], None],
@@ -87,6 +88,7 @@ class LiveCall:
         Args:
             agent: None for a call that is refused.
             price: fills in what a call that is over has cost.
+            extracts: whether there is somebody to extract data from calls after their end.
             renamed: told when the carrier has another name for the call.
             closed: told, once, when the call has said its last word and all of it is kept.
         """
@@ -104,6 +106,7 @@ class LiveCall:
         self._describe = describe
         self._price = price
         self._world = world
+        self._extracts = extracts
         self._gaps = gaps
         self._renamed = renamed
         self._closed = closed
@@ -251,8 +254,10 @@ class LiveCall:
             case Order(order=order):
                 if self._media is not None:
                     self._media.order(order)
-            case Publish(name=name, data=data, secret=secret):
-                entries.append(self._entry(name, data, secret))
+            case Publish():
+                entries.append(self._entry(effect))
+                if effect.name == "call.ended":
+                    entries += self._unextracted()
             case Perform(command=command):
                 if isinstance(command, Dial):
                     self._dial_id = command.command_id
@@ -270,11 +275,31 @@ class LiveCall:
             case _:
                 assert_never(effect)
 
-    def _entry(self, name: str, data: dict[str, object], secret: tuple[str, ...]) -> EventRecord:
-        if name == "call.ended":  # everything is known: the media's summary, how long the transfer lasted
-            self._call.amend(self._price)
-            data = {**data, "call": self._describe(self.record)}
-        return self._chronicle.entry(name, data, self._world.now(), secret=secret)
+    def _entry(self, told: Publish) -> EventRecord:
+        entry = self._chronicle.entry(
+            told.name, told.data, self._world.now(), secret=told.secret, tool_run=told.tool_run
+        )
+        return self._last_word(entry) if told.name == "call.ended" else entry
+
+    def _unextracted(self) -> list[EventRecord]:
+        """Whoever waits for what was to be extracted is told that it will not come."""
+        if self._extracts or not self._to_extract():
+            return []
+        why = {"error": "no model is configured (OFFHOOK_EXTRACTION_URL)"}
+        return [self._chronicle.entry("extraction.failed", why, self._world.now())]
+
+    def _last_word(self, entry: EventRecord) -> EventRecord:
+        """Everything is known: the media's summary, how long the transfer lasted."""
+        self._call.amend(self._price)
+        described = {**entry.data, "call": self._describe(self.record)}
+        return replace(
+            entry, data=described, extraction_schema=self._to_extract() if self._extracts else None
+        )
+
+    def _to_extract(self) -> Mapping[str, object] | None:
+        """What is wanted of the call; of one in which nobody spoke there is nothing."""
+        schema = self.agent.config.extraction_schema if self.agent is not None else None
+        return schema if self.record.transcript else None
 
     def _settle(self, entries: list[EventRecord], after: list[Callable[[], None]]) -> None:
         record = self.record
@@ -368,7 +393,7 @@ class LiveCall:
             self._call.amend(lambda record: _failed(record, wall))
             facts = {"status": self.record.status.value, "ended_reason": EndedReason.ERROR.value}
             names = ["call.ended"] if self.record.answered_at is not None else ["call.failed", "call.ended"]
-            entries = [self._entry(name, dict(facts), ()) for name in names]
+            entries = [self._entry(Publish(name, dict(facts))) for name in names]
             self.ledger.write(self.record, entries)
         command = self._last_hang_up()
         if command is not None and not self.released:

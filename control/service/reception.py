@@ -1,17 +1,15 @@
-"""Who takes a call and what it runs with: agents found, texts filled in, and the machine's brief written. Pure."""
+"""What a call runs with: its agent's texts filled in, and its machine's brief written. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from control.agent_run import AgentDefaults, EffectiveAgent, effective
-from control.agents import Agent, AgentConfig, ad_hoc_agent
+from control.agents import Agent
 from control.brief import CallBrief, VoicemailAction
 from control.call_record import CallRecord
 from control.dialling import DialRequest
-from control.directory import Directory
 from control.variables import CallContext, variables
-from telephony.calls import Initiated
 from telephony.capabilities import Capabilities
 from telephony.commands import RejectReason
 
@@ -20,7 +18,6 @@ from telephony.commands import RejectReason
 class House:
     """What holds for every call."""
 
-    directory: Directory
     defaults: AgentDefaults
     timezone: str = "UTC"
     speech: bool = False
@@ -34,31 +31,9 @@ class Reception:
     def __init__(self, house: House) -> None:
         self._house = house
 
-    def answering(self, event: Initiated, integration_id: str) -> Agent | None:
-        """Return the agent for an inbound call; None: nobody answers that number."""
-        return self._house.directory.answering(
-            event.to_number, carrier=event.origin.carrier, integration_id=integration_id
-        )
-
-    def dialling(self, request: DialRequest, tenant_id: str, now: datetime) -> Agent | None:
-        """Return the agent that is to talk; None: there is no such agent."""
-        if request.agent is not None:
-            return ad_hoc_agent(request.agent, now, tenant_id=tenant_id)
-        if request.agent_id is None:
-            return self._house.directory.default
-        agent = self._house.directory.agent(request.agent_id)
-        return agent if agent is not None and agent.tenant_id == tenant_id else None
-
-    def account_of(self, number: str) -> tuple[str, str] | None:
-        """Return the carrier account that one of our numbers is with, if that is said."""
-        entry = self._house.directory.number(number)
-        if entry is None or entry.carrier is None:
-            return None
-        return entry.carrier, entry.integration_id
-
     def effective(
         self,
-        config: AgentConfig,
+        agent: Agent,
         given: Mapping[str, object],
         *,
         customer: str | None,
@@ -73,8 +48,9 @@ class Reception:
         context = CallContext(
             now=now, timezone=self._house.timezone, customer_number=customer, headers=headers
         )
-        agent = effective(config, self._house.defaults, variables(given, context))
-        return replace(agent, policy=replace(agent.policy, controlled=True))
+        complete = effective(agent.config, self._house.defaults, variables(given, context))
+        policy = replace(complete.policy, controlled=True)
+        return replace(complete, policy=policy, signing=agent.signing)
 
     def inbound(
         self,

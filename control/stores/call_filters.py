@@ -38,13 +38,7 @@ class CallFilters:
 
     def started_between(self) -> tuple[datetime | None, datetime | None]:
         """Return the moment from which on calls must have begun, and the one before which."""
-        first = end = None
-        # Beyond these years no call is left out, and no zone's offset fits the calendar.
-        if self.from_date is not None and self.from_date.year >= _FIRST_YEAR:
-            first = midnight(self.from_date, self.timezone)
-        if self.to_date is not None and self.to_date.year < MAXYEAR:
-            end = midnight(max(self.to_date, _BEFORE_ALL) + timedelta(days=1), self.timezone)
-        return first, end
+        return moments_of(self.from_date, self.to_date, self.timezone)
 
     def conditions(self, tenant_id: str) -> Iterator[ColumnElement[bool]]:
         """Return all but `search`, as conditions on `calls`."""
@@ -60,6 +54,19 @@ class CallFilters:
             yield calls.c.started_at >= first
         if end is not None:
             yield calls.c.started_at < end
+
+
+def moments_of(
+    from_date: date | None, to_date: date | None, timezone: ZoneInfo
+) -> tuple[datetime | None, datetime | None]:
+    """Return the moment at which these days begin, and the one at which they are over; None: there is no bound."""
+    first = end = None
+    # Beyond these years nothing is left out, and no zone's offset fits the calendar.
+    if from_date is not None and from_date.year >= _FIRST_YEAR:
+        first = midnight(from_date, timezone)
+    if to_date is not None and to_date.year < MAXYEAR:
+        end = midnight(max(to_date, _BEFORE_ALL) + timedelta(days=1), timezone)
+    return first, end
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -3,7 +3,8 @@
 Theory of operation. A call's owner saves the whole record again and again, each time with what has happened since:
 row, events and what is owed to endpoints are one transaction. Saves may be repeated and late (a journal is replayed
 after an outage): an event that is there is not appended again, and a record is written only if its revision is not
-below the kept one's and it does not bring an ended call back to life. Notes belong to people; a save leaves them.
+below the kept one's and it does not bring an ended call back to life. Notes belong to people, and what is extracted
+comes after the call: a save leaves both.
 """
 
 from collections.abc import Sequence
@@ -24,11 +25,13 @@ from control.stores.database import Database
 from control.stores.deliveries import Deliveries
 from control.stores.errors import Taken
 from control.stores.events import Events
+from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome, Idempotency
 from control.stores.keyset import Keyset, Page
 from control.stores.search import Search
 from control.stores.search import index as call_search
 from control.stores.tables import call_details, calls, erased_calls, turns
+from control.stores.tool_logs import ToolLogs
 from telephony.causes import CallStatus
 
 NEWEST = ("-started_at",)
@@ -102,6 +105,8 @@ class Calls:
         self._deliveries = Deliveries(database)
         self._idempotency = Idempotency(database)
         self._search = Search(database)
+        self._tool_logs = ToolLogs(database)
+        self._extractions = Extractions(database)
 
     # Its owner
 
@@ -202,6 +207,8 @@ class Calls:
         self, connection: AsyncConnection, record: CallRecord, events: Sequence[EventRecord]
     ) -> None:
         new = await self._events.append(connection, events)
+        await self._tool_logs.append(connection, new)
+        await self._extractions.owe(connection, new)
         if new:
             now = max(stored.event.occurred_at for stored in new)
             await self._deliveries.owe(connection, record.tenant_id, new, record.webhook_url, now)

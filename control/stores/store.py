@@ -15,16 +15,20 @@ from datetime import datetime
 from sqlalchemy import text
 
 from control.call_record import CallRecord, EventRecord
+from control.stores.agents import Agents
 from control.stores.call_filters import CallFilters
 from control.stores.calls import CallPage, Calls, CallState, Deletion
 from control.stores.database import Database
 from control.stores.deliveries import Deliveries
 from control.stores.events import Events, StoredEvent
+from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, ClaimOutcome, Idempotency
 from control.stores.integrations import Integrations
 from control.stores.keys import Keys
 from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
+from control.stores.numbers import Numbers
+from control.stores.tool_logs import ToolLogs
 from control.stores.webhooks import Webhooks
 
 
@@ -35,10 +39,14 @@ class Store:
         self._database = database
         self._calls = Calls(database)
         self._events = Events(database)
+        self.agents = Agents(database)
         self.deliveries = Deliveries(database)
+        self.extractions = Extractions(database)
         self.idempotency = Idempotency(database)
         self.integrations = Integrations(database)
         self.keys = Keys(database)
+        self.numbers = Numbers(database)
+        self.tool_logs = ToolLogs(database)
         self.webhooks = Webhooks(database)
 
     @classmethod

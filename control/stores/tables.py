@@ -293,6 +293,7 @@ agent_versions = Table(
     Column("agent_id", Text, ForeignKey(agents.c.agent_id, ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("configuration", Document, nullable=False),
+    Column("secrets", LargeBinary),
     Column("created_at", Instant, nullable=False),
     Column("note", Text),
 )
@@ -304,12 +305,10 @@ tools = Table(
     Column("tenant_id", Text, nullable=False),
     Column("agent_id", Text, ForeignKey(agents.c.agent_id, ondelete="CASCADE"), nullable=False),
     Column("name", Text, nullable=False),
-    Column("configuration", Document, nullable=False),
-    Column("headers", LargeBinary),
     Column("created_at", Instant, nullable=False),
-    Column("updated_at", Instant, nullable=False),
     UniqueConstraint("agent_id", "name"),
 )
+"""Which tools there are, to be listed; what they are is in the current version of their agent."""
 Index(None, tools.c.tenant_id, tools.c.created_at)
 
 tool_logs = Table(
@@ -321,18 +320,38 @@ tool_logs = Table(
     Column("call_id", Text, ForeignKey(calls.c.call_id, ondelete="CASCADE"), nullable=False),
     Column("agent_id", Text),
     Column("tool_id", Text),
+    Column("tool_call_id", Text, nullable=False, server_default=""),
     Column("name", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("arguments", Document),
     Column("result", Document),
     Column("status_code", Integer),
     Column("error", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
     Column("duration_ms", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
     sqlite_autoincrement=True,
 )
 Index(None, tool_logs.c.tenant_id, tool_logs.c.created_at, tool_logs.c.id)
+Index(None, tool_logs.c.tenant_id, tool_logs.c.name, tool_logs.c.created_at, tool_logs.c.id)
 Index(None, tool_logs.c.call_id)
+
+extractions = Table(
+    "extractions",
+    metadata,
+    Column("call_id", Text, ForeignKey(calls.c.call_id, ondelete="CASCADE"), primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("schema", Document, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # Of a pending one: when it may be tried, or when whoever tries it now has given up.
+    Column("next_attempt_at", Instant),
+    Column("error", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+)
+"""What is to be extracted from calls that have ended."""
+Index("ix_extractions_due", extractions.c.next_attempt_at, sqlite_where=_is_due, postgresql_where=_is_due)
 
 numbers = Table(
     "numbers",

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import openai
-
 # A phone call's patience; the caller hears silence meanwhile.
 CHAT_TIMEOUT = 15.0
 NO_ANSWER = "I am sorry, I cannot answer at the moment."
@@ -56,6 +54,10 @@ class Chat:
     """Answers by a chat completions endpoint."""
 
     def __init__(self, base_url: str, model: str, *, api_key: str | None = None) -> None:
+        # Here: the openai SDK takes most of a second to import, which every command would wait for.
+        import openai
+
+        self._failures = openai.OpenAIError
         self._client = openai.AsyncOpenAI(
             base_url=base_url, api_key=api_key or "none", timeout=CHAT_TIMEOUT, max_retries=0
         )
@@ -70,7 +72,7 @@ class Chat:
                 messages=[{"role": "system", "content": system}, *turns],  # type: ignore[list-item]  # roles are ours
                 max_tokens=120,
             )
-        except openai.OpenAIError:
+        except self._failures:
             return NO_ANSWER
         answer = completion.choices[0].message.content if completion.choices else None
         return (answer or "").strip() or NO_ANSWER

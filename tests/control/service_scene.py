@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 from control.agent_run import AgentDefaults, EffectiveAgent
-from control.agents import AgentConfig, settings_agent
+from control.agents import Agent, AgentConfig, Source, settings_agent
 from control.call_record import CallRecord, EventRecord
 from control.costs import Tariff
 from control.directory import Directory, Unlisted
@@ -22,8 +22,10 @@ from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
 from control.service.ports import World
 from control.service.reception import House, Reception
+from control.service.switchboard import Switchboard
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome
+from control.stores.numbers import NumberRoute
 from control.timeline import TimelineEvent
 from media.audio import PCMU_8K
 from media.realtime.configuration import SessionConfig
@@ -255,9 +257,12 @@ class Room:
 class Account:
     """A carrier account whose requests succeed, unless a command is scripted to fail."""
 
-    def __init__(self, carrier: str = "telnyx", integration_id: str = "default") -> None:
+    def __init__(
+        self, carrier: str = "telnyx", integration_id: str = "default", tenant_id: str = "default"
+    ) -> None:
         self.carrier = carrier
         self.integration_id = integration_id
+        self.tenant_id = tenant_id
         self.commands: list[CallCommand] = []
         self.troubles: dict[type, list[Verdict]] = {}
         self.listed: list[LiveCall] = []
@@ -322,13 +327,13 @@ class Toolbox:
         return ToolFinished(wanted.tool_call_id, '{"found": true}')
 
 
-def house(*, unlisted: Unlisted = Unlisted.DEFAULT_AGENT, agents: Sequence[AgentConfig] = ()) -> House:
+def an_agent(config: AgentConfig) -> Agent:
+    """An agent of the settings, under its own name."""
+    return settings_agent(config.name, config, BEGUN)
+
+
+def house() -> House:
     return House(
-        directory=Directory(
-            default=settings_agent("default", AgentConfig(name="default", from_number=OURS), BEGUN),
-            agents=[settings_agent(config.name, config, BEGUN) for config in agents],
-            unlisted=unlisted,
-        ),
         defaults=AgentDefaults(
             policy=CallPolicy(),
             session=SessionConfig(
@@ -337,6 +342,84 @@ def house(*, unlisted: Unlisted = Unlisted.DEFAULT_AGENT, agents: Sequence[Agent
         ),
         answer_wait=1.0,
     )
+
+
+def directory(
+    *, unlisted: Unlisted = Unlisted.DEFAULT_AGENT, agents: Sequence[AgentConfig] = ()
+) -> Directory:
+    return Directory(
+        default=an_agent(AgentConfig(name="default", from_number=OURS)),
+        agents=[an_agent(config) for config in agents],
+        unlisted=unlisted,
+    )
+
+
+class Bookshelf:
+    """Stored agents and numbers; looking takes a while, or cannot be done at all."""
+
+    def __init__(self) -> None:
+        self.agents: dict[str, Agent] = {}
+        self.numbers: list[NumberRoute] = []
+        self.delay = 0.0
+        self.fault: Exception | None = None
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(self.delay)
+        if self.fault is not None:
+            raise self.fault
+
+    async def current(self, tenant_id: str, agent_id: str) -> Agent | None:
+        await self._answer()
+        agent = self.agents.get(agent_id)
+        return agent if agent is not None and agent.tenant_id == tenant_id else None
+
+    async def route(self, carrier: str, integration_id: str, number: str) -> NumberRoute | None:
+        await self._answer()
+        wanted = (carrier, integration_id, number)
+        found = [each for each in self.numbers if (each.carrier, each.integration_id, each.number) == wanted]
+        return found[0] if found else None
+
+    async def held(self, tenant_id: str, number: str) -> NumberRoute | None:
+        await self._answer()
+        found = [each for each in self.numbers if (each.tenant_id, each.number) == (tenant_id, number)]
+        return found[0] if found else None
+
+    async def any_with(self, carrier: str, integration_id: str) -> bool:
+        await self._answer()
+        return any((each.carrier, each.integration_id) == (carrier, integration_id) for each in self.numbers)
+
+    def has(self, agent_id: str, *, tenant: str = "acme", version: int = 1, **config: Any) -> Agent:
+        """Store an agent, or another version of it."""
+        self.agents[agent_id] = Agent(
+            agent_id=agent_id,
+            version=version,
+            config=AgentConfig.model_validate({"name": agent_id, **config}),
+            source=Source.STORED,
+            tenant_id=tenant,
+            signing=("whsec_c2VjcmV0",),
+            created_at=BEGUN,
+            updated_at=BEGUN,
+        )
+        return self.agents[agent_id]
+
+    def route_to(
+        self,
+        agent_id: str | None,
+        number: str = OURS,
+        *,
+        tenant: str = "acme",
+        integration_id: str = "default",
+    ) -> None:
+        """Claim a number for a tenant, and give it an agent."""
+        self.numbers.append(
+            NumberRoute(
+                number=number,
+                tenant_id=tenant,
+                carrier="telnyx",
+                integration_id=integration_id,
+                agent_id=agent_id,
+            )
+        )
 
 
 class Scene:
@@ -363,6 +446,7 @@ class Scene:
             new_id=lambda prefix: f"{prefix}_{next(numbers)}",
         )
         self.shelf, self.notebook = Shelf(), Notebook()
+        self.books = Bookshelf()
         self.told: list[str] = []
         self.keeper = Keeper(self.shelf, self.notebook, self.world, self.told.append)
         self.account = Account(carrier)
@@ -374,7 +458,8 @@ class Scene:
                 store=self.shelf,
                 keeper=self.keeper,
                 accounts=self.accounts,
-                reception=Reception(house(unlisted=unlisted, agents=agents)),
+                reception=Reception(house()),
+                switchboard=Switchboard(directory(unlisted=unlisted, agents=agents), self.books, self.books),
                 room=self.room,
                 tools=self.tools,
                 describe=lambda record: {"call_id": record.call_id, "status": record.status.value},
@@ -403,8 +488,8 @@ class Scene:
     def say(self, event: Any) -> None:
         self.service.carrier_event(self.account.carrier, "default", event)
 
-    def rings(self, leg: str = "leg-a", *, to: str = OURS) -> str:
-        """A call comes in; returns its id."""
+    def arrives(self, leg: str = "leg-a", *, to: str = OURS) -> None:
+        """A call comes in; who answers it is looked up next."""
         self.say(
             Initiated(
                 origin=self.origin(leg, "initiated"),
@@ -413,7 +498,14 @@ class Scene:
                 to_number=to,
             )
         )
-        return self.service.live()[-1].call_id
+
+    async def rings(self, leg: str = "leg-a", *, to: str = OURS) -> str:
+        """A call comes in, and it is known who answers; returns its id."""
+        known = set(self.tasks.tasks)
+        self.arrives(leg, to=to)
+        (arrival,) = self.tasks.tasks - known
+        await asyncio.wait({arrival})
+        return arrival.get_name().removesuffix(" arrival")
 
     def answered(self, leg: str) -> None:
         self.say(Answered(origin=self.origin(leg, "answered")))

@@ -71,12 +71,17 @@ def test_nothing_else_is_served(each_loop: RunAsync, name: str) -> None:
     assert (said.status, said.code) == (404, "not_found")
 
 
-def test_what_we_did_not_write_is_what_was_fetched() -> None:
-    """`make assets` writes both anew."""
+def test_what_we_did_not_write_is_what_make_assets_wrote() -> None:
+    """It writes the sums, too."""
     sums = dict(line.split()[::-1] for line in (ASSETS / "SHA256SUMS").read_text().splitlines())
     ours = {"swagger-start.js", "redoc-start.js"}
     assert set(sums) | ours == {path.name for path in ASSETS.iterdir() if path.suffix in (".js", ".css")}
     assert sums == {name: hashlib.sha256((ASSETS / name).read_bytes()).hexdigest() for name in sums}
+
+
+def test_no_asset_shows_a_picture_of_somebody_elses() -> None:
+    scripts = b"".join(path.read_bytes() for path in ASSETS.glob("*.js"))
+    assert re.findall(rb"""src[:=]["']https?://[^"']+""", scripts) == []
 
 
 def test_every_licence_lies_beside_its_work() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from control.brief import VoicemailAction
+from control.brief import ToolRefused, VoicemailAction
 from control.call_documents import Wait
 from control.effects import (
     Attach,
@@ -40,6 +40,7 @@ from control.media_orders import (
     ToolResult,
 )
 from control.requests import Accepted, After, EndCall, Refused, Say
+from control.tool_log import ToolOutcome
 from media.audio import Encoding
 from telephony.calls import (
     Answered,
@@ -885,6 +886,56 @@ def test_the_agents_own_tools_run_elsewhere() -> None:
     scene.tell(ToolFinished("tc", '{"rain": true}'))
     assert scene.order(ToolResult) == ToolResult("tc", '{"rain": true}')
     assert scene.events() == ["tool.invoked", "tool.completed"]
+
+
+def test_a_run_of_a_tool_is_written_down_with_the_event_of_its_end() -> None:
+    scene = Scene().talk()
+    scene.tell(ToolAsked("tc", "weather", '{"city": "Oslo"}'))
+    scene.now += 1.5
+    scene.tell(
+        ToolFinished(
+            "tc", '{"error":"no"}', ToolStatus.FAILED, http_status=503, detail="HTTP 503", attempts=3
+        )
+    )
+    told = scene.published("tool.completed")
+    assert told.tool_run is not None
+    log = told.tool_run.log("tlog_1", scene.now)
+    assert (log.name, log.outcome, log.arguments) == ("weather", ToolOutcome.ERROR, {"city": "Oslo"})
+    assert (log.result, log.status_code, log.error, log.attempts) == ({"error": "no"}, 503, "HTTP 503", 3)
+    assert log.duration_ms == 1500
+
+
+def test_a_tool_that_is_told_of_twice_is_written_down_once() -> None:
+    scene = Scene().talk()
+    scene.tell(ToolAsked("tc", "weather", "{}"))
+    scene.tell(ToolFinished("tc", "{}"))
+    scene.tell(ToolFinished("tc", "{}"))
+    assert scene.events().count("tool.completed") == 1
+
+
+def test_a_tool_that_the_end_overtakes_is_written_down_as_abandoned_before_the_last_word() -> None:
+    scene = Scene().talk()
+    scene.tell(ToolAsked("tc", "weather", "{}"))
+    scene.hung_up()
+    scene.media_ended()
+    assert scene.events()[-2:] == ["tool.abandoned", "call.ended"]
+    told = scene.published("tool.abandoned")
+    assert told.tool_run is not None
+    assert told.tool_run.outcome is ToolOutcome.ABANDONED
+    assert scene.tell(ToolFinished("tc", "{}")) == []
+
+
+def test_the_gateways_own_tools_are_written_down_too() -> None:
+    scene = Scene(built_in=EndCall()).talk()
+    scene.tell(ToolAsked("tc", "end_call", "{}"))
+    told = scene.published("tool.completed")
+    assert told.tool_run is not None
+    assert (told.tool_run.name, told.tool_run.outcome) == ("end_call", ToolOutcome.SUCCESS)
+    scene = Scene(built_in=ToolRefused("/target: is missing")).talk()
+    scene.tell(ToolAsked("tc", "transfer_call", "{}"))
+    told = scene.published("tool.completed")
+    assert told.tool_run is not None
+    assert (told.tool_run.outcome, told.tool_run.error) == (ToolOutcome.ERROR, "/target: is missing")
 
 
 def test_a_tool_that_took_too_long_is_told_of() -> None:

@@ -30,10 +30,8 @@ def directory(unlisted: Unlisted = Unlisted.REJECT) -> Directory:
     )
 
 
-def answering(
-    called: str | None, carrier: str = "telnyx", unlisted: Unlisted = Unlisted.REJECT
-) -> str | None:
-    agent = directory(unlisted).answering(called, carrier=carrier)
+def answering(called: str | None, carrier: str = "telnyx") -> str | None:
+    agent = directory().answering(called, carrier=carrier)
     return None if agent is None else agent.config.name
 
 
@@ -54,11 +52,29 @@ def test_a_number_is_answered_by_its_agent(called: str, carrier: str) -> None:
         (None, "telnyx"),
     ],
 )
-def test_a_number_without_an_agent_is_rejected_or_the_default_agents(
+def test_a_number_that_is_not_listed_for_its_account_is_answered_by_nobody(
     called: str | None, carrier: str
 ) -> None:
     assert answering(called, carrier) is None
-    assert answering(called, carrier, Unlisted.DEFAULT_AGENT) == "default"
+
+
+@pytest.mark.parametrize(
+    ("unlisted", "any_listed", "any_stored", "expected"),
+    [
+        (Unlisted.DEFAULT_AGENT, True, True, "default"),
+        (Unlisted.REJECT, False, False, None),
+        (Unlisted.AUTO, False, False, "default"),
+        (Unlisted.AUTO, True, False, None),
+        (Unlisted.AUTO, False, True, None),
+    ],
+)
+def test_other_numbers_are_the_default_agents_or_nobodys(
+    unlisted: Unlisted, any_listed: bool, any_stored: bool, expected: str | None
+) -> None:
+    listed = [NumberEntry(number=SPARE)] if any_listed else []
+    found = Directory(default=named("default"), numbers=listed, unlisted=unlisted)
+    agent = found.otherwise(any_stored=any_stored)
+    assert (agent.config.name if agent is not None else None) == expected
 
 
 def test_another_account_of_the_same_carrier_does_not_speak_for_the_number() -> None:

@@ -5,7 +5,7 @@ from control.brief import ToolRefused
 from control.requests import EndCall, Gather, TransferCall
 from control.service.built_in_tools import built_in_of
 from control.service.reception import Reception
-from tests.control.service_scene import BEGUN, house
+from tests.control.service_scene import BEGUN, an_agent, house
 
 CONFIG = AgentConfig.model_validate(
     {
@@ -15,7 +15,7 @@ CONFIG = AgentConfig.model_validate(
         "tools": [{"name": "gather_digits"}],
     }
 )
-AGENT = Reception(house()).effective(CONFIG, {}, customer=None, headers={}, now=BEGUN)
+AGENT = Reception(house()).effective(an_agent(CONFIG), {}, customer=None, headers={}, now=BEGUN)
 read = built_in_of(AGENT, lambda prefix: f"{prefix}_1")
 
 

@@ -41,7 +41,7 @@ async def talking(scene: Scene) -> str:
 def test_a_call_that_comes_in_is_on_record_before_it_is_answered(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene()
-        call_id = scene.rings()
+        call_id = await scene.rings()
         assert call_id in scene.room.media  # the agent connects while it rings
         scene.talks(call_id)
         assert scene.account.commands == []
@@ -57,7 +57,7 @@ def test_a_call_that_comes_in_is_on_record_before_it_is_answered(virtual: RunAsy
 def test_words_find_their_call_by_any_of_its_names(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene()
-        call_id = scene.rings("leg-a")
+        call_id = await scene.rings("leg-a")
         scene.talks(call_id)
         scene.answered("leg-a")
         scene.hung_up("leg-a")
@@ -81,7 +81,7 @@ def test_words_find_their_call_by_any_of_its_names(virtual: RunAsync) -> None:
 def test_another_accounts_words_are_not_believed_of_a_call(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene()
-        call_id = scene.rings("leg-a")
+        call_id = await scene.rings("leg-a")
         event = Initiated(
             origin=scene.origin("leg-a", "x", LegToken(call_id)),
             direction=Direction.OUTBOUND,
@@ -104,13 +104,13 @@ def test_a_house_that_cannot_take_a_call_says_busy_and_dials_nobody(virtual: Run
             scene.service.drain(True)
         elif trouble == "store":
             scene.shelf.away = True
-            call_id = scene.rings("leg-z")
+            call_id = await scene.rings("leg-z")
             await scene.settles()
             assert scene.keeper.is_failing()
         elif trouble == "overloaded":
             scene.room.trouble = "overloaded: late"
         assert len(scene.service.unready()) == 1
-        call_id = scene.rings("leg-a")
+        call_id = await scene.rings("leg-a")
         await scene.settles()
         reject = scene.account.of(Reject)[-1]
         assert (reject.carrier_call_id, reject.reason) == ("leg-a", RejectReason.BUSY)
@@ -127,7 +127,7 @@ def test_a_house_that_cannot_take_a_call_says_busy_and_dials_nobody(virtual: Run
 def test_a_number_that_nobody_has_is_not_found(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene(unlisted=Unlisted.REJECT)
-        call_id = scene.rings()
+        call_id = await scene.rings()
         await scene.settles()
         (reject,) = scene.account.of(Reject)
         assert reject.reason is RejectReason.NOT_FOUND
@@ -350,7 +350,7 @@ def test_a_question_about_a_call_that_is_not_here_ends_it(virtual: RunAsync) -> 
 def test_a_question_waits_for_the_agent_and_no_longer_than_it_may(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene("twilio")
-        scene.rings("CA1")
+        await scene.rings("CA1")
         asked = TwimlRequested(origin=scene.origin("CA1", "document"), purpose=TwimlPurpose.VOICE)
         began = scene.world.now()
         instruction, token = await scene.service.document("twilio", "default", asked)

@@ -153,7 +153,7 @@ def test_a_fault_of_ours_ends_its_call_and_no_other(
         if answered:
             scene.answered("leg-1")
             scene.talks(call_id)
-        other = scene.rings("leg-b")
+        other = await scene.rings("leg-b")
         call = scene.service.live()[0]
 
         def broken(*_: object) -> None:

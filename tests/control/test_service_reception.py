@@ -1,4 +1,4 @@
-"""Who takes a call, and the brief its machine is given."""
+"""What a call runs with, and the brief its machine is given."""
 
 from dataclasses import replace
 
@@ -8,14 +8,12 @@ from control.agents import AgentConfig
 from control.brief import VoicemailAction
 from control.call_record import CallRecord
 from control.dialling import DialRequest
-from control.directory import Unlisted
 from control.service.reception import Reception
 from control.templates import TextsUnfilled
-from telephony.calls import Initiated, Origin
 from telephony.capabilities import CAPABILITIES
 from telephony.causes import Direction
 from telephony.commands import MachineDetection, RejectReason
-from tests.control.service_scene import BEGUN, OURS, THEIRS, house
+from tests.control.service_scene import BEGUN, OURS, THEIRS, an_agent, house
 
 SALES = AgentConfig.model_validate(
     {
@@ -38,49 +36,18 @@ RECORD = CallRecord(
 TELNYX = CAPABILITIES["telnyx"]
 
 
-def arrival(to: str = OURS) -> Initiated:
-    return Initiated(
-        origin=Origin(carrier="telnyx", event_id="e"),
-        direction=Direction.INBOUND,
-        from_number=THEIRS,
-        to_number=to,
-    )
-
-
-def test_a_number_that_is_nobodys_is_answered_as_the_settings_say() -> None:
-    assert Reception(house(unlisted=Unlisted.REJECT)).answering(arrival(), "default") is None
-    agent = Reception(house()).answering(arrival(), "default")
-    assert agent is not None
-    assert agent.agent_id == "agent_default"
-
-
-def test_a_dial_names_its_agent_or_brings_one() -> None:
-    reception = Reception(house(agents=[SALES]))
-    named = reception.dialling(DialRequest(to=THEIRS, agent_id="sales"), "default", BEGUN)
-    assert named is not None
-    assert named.config == SALES
-    assert reception.dialling(DialRequest(to=THEIRS, agent_id="nobody"), "default", BEGUN) is None
-    assert reception.dialling(DialRequest(to=THEIRS, agent_id="sales"), "other", BEGUN) is None
-    brought = reception.dialling(DialRequest(to=THEIRS, agent=SALES), "acme", BEGUN)
-    assert brought is not None
-    assert (brought.config, brought.tenant_id) == (SALES, "acme")
-    default = reception.dialling(DialRequest(to=THEIRS), "default", BEGUN)
-    assert default is not None
-    assert default.agent_id == "agent_default"
-
-
 def test_texts_are_filled_in_for_the_call() -> None:
     reception = Reception(house())
-    agent = reception.effective(SALES, {}, customer=THEIRS, headers={"X-Order": "A7"}, now=BEGUN)
+    agent = reception.effective(an_agent(SALES), {}, customer=THEIRS, headers={"X-Order": "A7"}, now=BEGUN)
     assert agent.session.instructions == f"Greet {THEIRS} about A7."
     assert agent.policy.controlled
     with pytest.raises(TextsUnfilled):
-        reception.effective(SALES, {}, customer=THEIRS, headers={}, now=BEGUN)
+        reception.effective(an_agent(SALES), {}, customer=THEIRS, headers={}, now=BEGUN)
 
 
 def test_an_outbound_brief_says_what_the_agent_and_the_request_say() -> None:
     reception = Reception(replace(house(), speech=True))
-    agent = reception.effective(SALES, {}, customer=None, headers={"X-Order": "1"}, now=BEGUN)
+    agent = reception.effective(an_agent(SALES), {}, customer=None, headers={"X-Order": "1"}, now=BEGUN)
     request = DialRequest(
         to=THEIRS,
         ring_timeout=20,
@@ -97,6 +64,6 @@ def test_an_outbound_brief_says_what_the_agent_and_the_request_say() -> None:
 def test_an_inbound_brief_waits_for_the_agent_or_refuses() -> None:
     reception = Reception(house())
     record = replace(RECORD, direction=Direction.INBOUND)
-    agent = reception.effective(AgentConfig(), {}, customer=None, headers={}, now=BEGUN)
+    agent = reception.effective(an_agent(AgentConfig()), {}, customer=None, headers={}, now=BEGUN)
     assert reception.inbound(record, agent, TELNYX, None).answer_wait == 1.0
     assert reception.inbound(record, None, TELNYX, RejectReason.BUSY).refusal is RejectReason.BUSY

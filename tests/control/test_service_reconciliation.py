@@ -184,7 +184,7 @@ def test_what_could_not_be_settled_at_the_start_is_settled_later_and_new_calls_a
         reconciliation = asking(scene)
         await reconciliation.recover("node_1")
         scene.shelf.away = False
-        new = scene.rings("leg-new")
+        new = await scene.rings("leg-new")
         scene.talks(new)
         scene.answered("leg-new")
         scene.tasks.spawn(reconciliation.run(30.0), "reconciliation")

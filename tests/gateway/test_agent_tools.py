@@ -1,10 +1,11 @@
 """A live call's tools: what the agent's server is asked is signed, and says of which call it is."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from control.agents import AgentConfig
 from control.call_record import CallRecord
@@ -18,7 +19,7 @@ from gateway.egress import Egress
 from gateway.tool_runner import ToolRunner
 from telephony.causes import Direction
 from tests.conftest import RunAsync
-from tests.control.service_scene import BEGUN, house
+from tests.control.service_scene import BEGUN, an_agent, house
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.sockets
@@ -46,7 +47,7 @@ def test_an_agents_server_can_prove_that_it_was_us(real: RunAsync) -> None:
         async with Receiver.running() as receiver, Egress(policy) as egress:
             receiver.answer = lambda _: web.json_response({"result": {"state": "sent"}})
             agent = Reception(house()).effective(
-                config(f"{receiver.url}/tools"), {}, customer=None, headers={}, now=BEGUN
+                an_agent(config(f"{receiver.url}/tools")), {}, customer=None, headers={}, now=BEGUN
             )
             tools = AgentTools(ToolRunner(egress), secret=SECRET, clock=lambda: BEGUN)
             finished = await tools.run(WANTED, agent, RECORD)
@@ -62,11 +63,30 @@ def test_an_agents_server_can_prove_that_it_was_us(real: RunAsync) -> None:
     real(scenario())
 
 
+def test_an_agent_with_secrets_of_its_own_is_proved_by_each_of_them(real: RunAsync) -> None:
+    async def scenario() -> None:
+        policy = EgressPolicy.allowing("127.0.0.1", allow_http=True)
+        async with Receiver.running() as receiver, Egress(policy) as egress:
+            receiver.answer = lambda _: web.json_response({})
+            own = (new_webhook_secret(), new_webhook_secret())
+            stored = replace(an_agent(config(f"{receiver.url}/tools")), signing=own)
+            agent = Reception(house()).effective(stored, {}, customer=None, headers={}, now=BEGUN)
+            tools = AgentTools(ToolRunner(egress), secret=SECRET, clock=lambda: datetime.now(UTC))
+            await tools.run(WANTED, agent, RECORD)
+            (asked,) = receiver.received
+            for secret in own:
+                Webhook(secret).verify(asked.body, dict(asked.headers))
+            with pytest.raises(WebhookVerificationError):
+                Webhook(SECRET).verify(asked.body, dict(asked.headers))
+
+    real(scenario())
+
+
 def test_without_a_server_the_model_is_told_so(real: RunAsync) -> None:
     async def scenario() -> None:
         async with Egress(EgressPolicy.allowing("")) as egress:
             agent = Reception(house()).effective(
-                config("https://example.com"), {}, customer=None, headers={}, now=BEGUN
+                an_agent(config("https://example.com")), {}, customer=None, headers={}, now=BEGUN
             )
             homeless = replace(agent, config=agent.config.model_copy(update={"server_url": None}))
             tools = AgentTools(ToolRunner(egress), secret=SECRET, clock=lambda: BEGUN)

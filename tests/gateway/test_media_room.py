@@ -23,7 +23,7 @@ from media.realtime.dialects import DIALECTS
 from telephony.causes import EndedReason
 from telephony.link import LinkListener
 from tests.conftest import RunAsync
-from tests.control.service_scene import BEGUN, house
+from tests.control.service_scene import BEGUN, an_agent, house
 from tests.memory_link import Dialled, MemoryLink, MemoryNetwork
 
 AGENT = "wss://agent.test/v1/realtime"
@@ -53,7 +53,9 @@ class Scene:
         self.network = MemoryNetwork()
         self.agent = AgentServer(EchoBehaviour)
         self.network.serve(AGENT, self._accept_agent)
-        effective = Reception(house()).effective(AgentConfig(), {}, customer=None, headers={}, now=BEGUN)
+        effective = Reception(house()).effective(
+            an_agent(AgentConfig()), {}, customer=None, headers={}, now=BEGUN
+        )
         self.effective = effective
         provider = AgentProvider(url=AGENT, api_key="k", config=effective.session, dialect=DIALECTS["openai"])
         services = CallServices(

@@ -21,6 +21,7 @@ from gateway.server import create_app, serving
 from gateway.webhook_endpoint import LARGEST_BODY, WebhookEndpoint
 from telephony.calls import CallEvent, HungUp, Initiated, LegToken, TwimlPurpose, TwimlRequested
 from telephony.commands import MediaStream, RejectReason
+from telephony.telnyx.account_numbers import TelnyxNumbers
 from telephony.telnyx.client import TelnyxClient
 from telephony.twilio.client import TwilioClient
 from tests.conftest import RunAsync
@@ -110,7 +111,7 @@ async def scene() -> AsyncIterator[Scene]:
     public_key = b64encode(bytes(KEY.verify_key)).decode()
     accounts = Accounts(
         [
-            TelnyxAccount(telnyx, public_key=public_key, public_url=PUBLIC),
+            TelnyxAccount(telnyx, TelnyxNumbers(telnyx, PUBLIC), public_key=public_key),
             TwilioAccount(twilio, auth_token=TOKEN, public_url=PUBLIC),
         ]
     )
