@@ -10,7 +10,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,8 +76,8 @@ class PostgresqlServer:
 
 
 @contextmanager
-def running(place: Path) -> Iterator[PostgresqlServer]:
-    """Run a server from the binaries at `place` until the end of the block."""
+def running(place: Path, settings: Mapping[str, str] | None = None) -> Iterator[PostgresqlServer]:
+    """Run a server from the binaries at `place` until the end of the block, with these settings besides ours."""
     owner = _owner()
     assert owner is not None
     # Not pytest's own folder: the path of a socket is short, and its owner somebody else.
@@ -98,7 +98,7 @@ def running(place: Path) -> Iterator[PostgresqlServer]:
         )
 
     data, log = str(folder / "data"), str(folder / "log")
-    options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+    options = " ".join(f"-c {name}={value}" for name, value in {**_SETTINGS, **(settings or {})}.items())
     try:
         run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
         run("pg_ctl", "-D", data, "-l", log, "-o", f"-k {folder} {options}", "-w", "start")

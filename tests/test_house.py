@@ -56,6 +56,7 @@ TESTED_ELSEWHERE = {
     "control/stores/documents.py": "tests/contracts/test_calls.py: whatever JSON holds comes back",
     "control/stores/errors.py": "values without behaviour; tests/contracts raises each",
     "control/stores/keyset.py": "tests/contracts/test_calls.py turns pages in every order",
+    "control/stores/local_time.py": "tests/contracts/test_statistics.py: days and hours of every kind of zone",
     "control/stores/migrating.py": "tests/contracts opens empty databases; tests/gateway/test_app.py migrates one",
     "control/stores/migrations/versions/0001_calls_and_what_is_around_them.py": "contract tests run on its tables",
     "control/stores/migrations/versions/0003_stored_agents.py": "tests/contracts/test_agents.py runs on its tables",
@@ -67,6 +68,8 @@ TESTED_ELSEWHERE = {
     # The API's rooms, asked over HTTP.
     "control/api/endpoint.py": "values without behaviour; tests/control/test_api_routes.py declares some",
     "control/api/problem_codes.py": "tests/control/test_api_document.py holds each against its status",
+    "control/api/call_table.py": "tests/control/test_api_statistics_endpoints.py reads both kinds of file",
+    "control/api/statistics_shapes.py": "tests/control/test_api_statistics_endpoints.py sees each",
     "control/api/rest_api.py": "tests/gateway/test_commands_openapi.py prints it; every test over HTTP asks it",
     "control/api/integration_shapes.py": "tests/control/test_api_integration_endpoints.py sees each",
     "gateway/account_desk.py": "tests/control/test_api_integration_endpoints.py tries accounts of every kind",

@@ -211,7 +211,7 @@ class CallEndpoints:
             endpoint(
                 "GET", "/v1/calls/{call_id}/transcript", self.transcript,
                 summary="What was said", tag=TAG, query=TranscriptQuery, body=NoBody,
-                answers={200: TranscriptShape}, problems=("not_found",),
+                answers={200: TranscriptShape}, also=("text/plain", "text/vtt"), problems=("not_found",),
                 description="`format=text` and `format=vtt` answer text/plain and text/vtt.",
             ),
             endpoint(

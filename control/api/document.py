@@ -132,10 +132,7 @@ class Document:
                 content = {model: {"schema": {"type": "string"}}}
             elif model is not None:
                 content = {"application/json": {"schema": self._refs[(model, "serialization")]}}
-            if each.path.endswith("/transcript"):
-                content |= {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "text/vtt")}
-            if "follow" in each.query.model_fields:
-                content |= {"text/event-stream": {"schema": {"type": "string"}}}
+            content |= {kind: {"schema": {"type": "string"}} for kind in each.also}
             responses[str(status)] = {
                 "description": _MEANINGS[status],
                 **({"content": content} if content else {}),

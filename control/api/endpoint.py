@@ -105,6 +105,8 @@ class Endpoint(Generic[Q, B]):
     body: type[B]
     answers: Mapping[int, type[BaseModel] | str | None]
     """By status: a model, the media type of a text, or nothing."""
+    also: tuple[str, ...] = ()
+    """Media types that an answer may have instead, if it is asked for in another form."""
     problems: tuple[str, ...] = ()
     """Codes of `PROBLEM_CODES`, beyond those that every endpoint may answer."""
     once: bool = False
@@ -129,6 +131,7 @@ def endpoint(
     body: type[B],
     answers: Mapping[int, type[BaseModel] | str | None],
     access: Access | None = None,
+    also: tuple[str, ...] = (),
     problems: tuple[str, ...] = (),
     once: bool = False,
     claims: bool = False,
@@ -145,6 +148,7 @@ def endpoint(
         body=body,
         answers=answers,
         access=access or (Access.READ if method == "GET" else Access.FULL),
+        also=also,
         problems=problems,
         once=once,
         claims=claims,

@@ -43,6 +43,7 @@ MOST_STREAMS = 100
 _WRITE_TIMEOUT = 30.0
 # Proxies that collect answers would keep the events (nginx).
 _UNBUFFERED = {"X-Accel-Buffering": "no"}
+_STREAM = ("text/event-stream",)
 _LARGEST_CURSOR = 2**63 - 1
 
 
@@ -70,14 +71,14 @@ class EventEndpoints:
             endpoint(
                 "GET", "/v1/calls/{call_id}/events", self.of_call,
                 summary="A call's timeline", tag=TAG, query=EventQuery, body=NoBody, answers={200: EventList},
-                problems=("not_found", "invalid_cursor", "too_many_streams"),
+                also=_STREAM, problems=("not_found", "invalid_cursor", "too_many_streams"),
                 description="Everything that happened in the call. With `follow=1` a stream (text/event-stream) that "
                 "ends with the call; `Last-Event-ID` resumes it.",
             ),
             endpoint(
                 "GET", "/v1/events", self.of_tenant,
                 summary="Every event that webhooks tell", tag=TAG, query=EventQuery, body=NoBody,
-                answers={200: EventList}, problems=("invalid_cursor", "too_many_streams"),
+                answers={200: EventList}, also=_STREAM, problems=("invalid_cursor", "too_many_streams"),
                 description="For who cannot receive webhooks. With `follow=1` a stream (text/event-stream) without "
                 "end; `after` or `Last-Event-ID` resumes it without loss.",
             ),

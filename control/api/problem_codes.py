@@ -22,6 +22,7 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     ),
     "invalid_cursor": ProblemCode(400, "The cursor is none of ours, or belongs to a list in another order."),
     "invalid_sort": ProblemCode(400, "The list cannot be sorted by that field."),
+    "range_too_long": ProblemCode(400, "There are more days between the dates than are listed."),
     "invalid_header": ProblemCode(400, "A header has a value it cannot have."),
     "invalid_destination": ProblemCode(
         400, "The destination is neither a valid E.164 number nor a SIP address."
@@ -40,6 +41,7 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "auth_rate_limited": ProblemCode(429, "Too many failed attempts from this address."),
     "rate_limited": ProblemCode(429, "The key has used up its requests of this minute."),
     "too_many_streams": ProblemCode(429, "The tenant follows as many event streams as may be at a time."),
+    "too_many_exports": ProblemCode(429, "The tenant fetches as many files as may be at a time."),
     # What is asked for
     "not_found": ProblemCode(404, "There is no such thing, or it is not yours."),
     "no_transfer": ProblemCode(404, "The call has not been transferred."),
@@ -83,6 +85,7 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
         501, "The call's carrier cannot do it without dropping the call."
     ),
     "no_verbatim_voice": ProblemCode(501, "There is no speech port that could say a fixed text."),
+    "format_not_installed": ProblemCode(501, "The gateway was installed without what writes that format."),
     "carrier_unavailable": ProblemCode(502, "The carrier cannot be reached."),
     "call_on_hold": ProblemCode(409, "The call is on hold."),
     # Carriers

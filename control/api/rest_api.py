@@ -18,6 +18,7 @@ from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
 from control.api.ports import AccountDesk, CallControl, FetchAudio, HealthChecks
 from control.api.routes import Reception
+from control.api.statistics_endpoints import StatisticsEndpoints
 from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.news import EventNews
 from control.secrets import Cipher
@@ -59,6 +60,7 @@ class RestApi:
         )
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store).endpoints(),
+            *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
             *IntegrationEndpoints(parts.store, parts.accounts, parts.cipher).endpoints(),

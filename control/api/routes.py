@@ -23,7 +23,7 @@ from control.api.gate import Gate, unix_time
 from control.api.problem import TRACE_ID, Problem
 from control.api.reading import read_body, read_query
 from control.api.repetition import fingerprint, idempotency_key, repeated
-from control.stores.errors import InvalidCursor, InvalidSort, StoreUnavailable
+from control.stores.errors import InvalidCursor, InvalidSort, RangeTooLong, StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, Idempotency
 from control.stores.keys import ApiKey
 
@@ -109,6 +109,8 @@ class _Route:
             raise Problem(400, "invalid_cursor", str(error)) from error
         except InvalidSort as error:
             raise Problem(400, "invalid_sort", str(error)) from error
+        except RangeTooLong as error:
+            raise Problem(400, "range_too_long", str(error)) from error
 
     async def _once(self, asked: Asked[Query, Body], claim: Claim) -> web.StreamResponse:
         """Carry the request out unless it was before, and keep its answer."""

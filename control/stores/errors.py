@@ -4,7 +4,7 @@ StoreError
 ├── StoreUnavailable      the database does not answer in time; the same request may succeed later
 ├── SchemaOutdated        the database is of another release: `offhook db upgrade`
 └── Taken                 something of that name exists already
-InvalidCursor, InvalidSort (ValueError)   what a client sent is none of ours
+InvalidCursor, InvalidSort, RangeTooLong (ValueError)   what a client asks for cannot be had
 """
 
 
@@ -43,3 +43,10 @@ class InvalidSort(ValueError):
     def __init__(self, name: str) -> None:
         super().__init__(f"cannot sort by {name!r}")
         self.name = name
+
+
+class RangeTooLong(ValueError):
+    """The days asked for are too many to list."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"at most {most} days, from the first to the last")

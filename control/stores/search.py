@@ -10,8 +10,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, cast, column, delete, func, table, text
+from sqlalchemy import BigInteger, ColumnElement, Insert, bindparam, column, delete, func, table, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -71,17 +72,27 @@ class Search:
     async def keep(self, connection: AsyncConnection, number: int, record: CallRecord) -> None:
         """Index the call, whose number this is, anew."""
         await self.drop(connection, number)
+        entry = self.entry(number, record)
+        if entry is not None:
+            await connection.execute(self.insertion(), entry)
+
+    def entry(self, number: int, record: CallRecord) -> dict[str, Any] | None:
+        """Return what `insertion` takes; None if there is nothing to find."""
         said = list(dict.fromkeys(words_of(texts_of(record))))[:MOST_WORDS]
         if not said:
-            return
+            return None
         known_by = [_named("t", record.tenant_id), _month(record.started_at)]
         if record.agent_id is not None:
             known_by.append(_named("a", record.agent_id))
         words = known_by + said
-        kept: object = (
-            func.array_to_tsvector(cast(words, ARRAY(Text))) if self._database.postgresql else " ".join(words)
-        )
-        await connection.execute(index.insert().values(rowid=number, words=kept))
+        return {"number": number, "kept": words if self._database.postgresql else " ".join(words)}
+
+    def insertion(self) -> Insert:
+        """The statement that puts entries, one or many, of calls that have none into the index."""
+        kept: ColumnElement[Any] = bindparam("kept")
+        if self._database.postgresql:
+            kept = func.array_to_tsvector(bindparam("kept", type_=ARRAY(Text)))
+        return index.insert().values(rowid=bindparam("number"), words=kept)
 
     async def drop(self, connection: AsyncConnection, number: int) -> None:
         await connection.execute(delete(index).where(index.c.rowid == number))

@@ -28,6 +28,7 @@ from control.stores.keys import Keys
 from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
 from control.stores.numbers import Numbers
+from control.stores.statistics import Statistics
 from control.stores.tool_logs import ToolLogs
 from control.stores.webhooks import Webhooks
 
@@ -45,6 +46,7 @@ class Store:
         self.idempotency = Idempotency(database)
         self.integrations = Integrations(database)
         self.keys = Keys(database)
+        self.statistics = Statistics(database)
         self.numbers = Numbers(database)
         self.tool_logs = ToolLogs(database)
         self.webhooks = Webhooks(database)
