@@ -161,10 +161,6 @@ class Integrations:
         async with self._database.read() as connection:
             return await self._use(connection, tenant_id, vendor.value, integration_id)
 
-    async def hold(self, connection: AsyncConnection, tenant_id: str, integration_id: str) -> bool:
-        """Keep an account from being deleted while the transaction lasts; whether it is there."""
-        return await self._locked(connection, tenant_id, integration_id) is not None
-
     async def _locked(
         self, connection: AsyncConnection, tenant_id: str, integration_id: str
     ) -> Integration | None:
