@@ -11,9 +11,11 @@ import structlog
 from control.api.ports import Health
 from control.api.rest_api import ApiParts, RestApi
 from control.api.shapes import call_object
+from control.api.webhook_endpoints import WebhookParts
 from control.call_record import CallRecord
 from control.deliveries import DeliveryWorker
 from control.egress_policy import EgressPolicy
+from control.secrets import Cipher
 from control.stores.errors import StoreUnavailable
 from control.webhook_post import WebhookPost
 from gateway.account_desk import AccountDesk
@@ -42,11 +44,11 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
         StoreError: the database does not answer.
     """
     async with AsyncExitStack() as stack:
-        worker = _worker(settings, house, egress)
+        cipher, policy = secret_keys(settings), egress_policy(settings)
+        worker = _worker(settings, house, egress, cipher)
         house.hears_of_events.append(worker.notify)
         await stack.enter_async_context(delivering(worker))
         await _ensure_first_key(house, settings)
-        cipher, policy = secret_keys(settings), egress_policy(settings)
         yield RestApi(
             ApiParts(
                 calls=house.service,
@@ -59,6 +61,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 cipher=cipher,
                 health=_HealthChecks(house),
                 carriers=house.accounts.carriers,
+                webhooks=WebhookParts(policy=policy, cipher=cipher, sending=worker),
                 gaps=house.service.gaps.typical,
                 version=our_version(),
                 requests_per_minute=settings.api_requests_per_minute,
@@ -82,17 +85,13 @@ def calls_secret(settings: Settings) -> str:
     return load_webhook_secret(own.get_secret_value() if own is not None else None, settings.data_dir)
 
 
-def _worker(settings: Settings, house: CallHouse, egress: Egress) -> DeliveryWorker:
+def _worker(settings: Settings, house: CallHouse, egress: Egress, cipher: Cipher) -> DeliveryWorker:
     secret = calls_secret(settings)
 
     async def call_secret(_: str) -> str:
         return secret
 
-    post = WebhookPost(
-        fetch=egress,
-        cipher=secret_keys(settings),
-        call_secret=call_secret,
-    )
+    post = WebhookPost(fetch=egress, cipher=cipher, call_secret=call_secret)
     return DeliveryWorker(
         house.store.deliveries, house.store.webhooks, post=post, clock=lambda: datetime.now(UTC)
     )

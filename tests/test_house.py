@@ -57,10 +57,6 @@ TESTED_ELSEWHERE = {
     "control/stores/errors.py": "values without behaviour; tests/contracts raises each",
     "control/stores/keyset.py": "tests/contracts/test_calls.py turns pages in every order",
     "control/stores/local_time.py": "tests/contracts/test_statistics.py: days and hours of every kind of zone",
-    "control/stores/migrating.py": "tests/contracts opens empty databases; tests/gateway/test_app.py migrates one",
-    "control/stores/migrations/versions/0001_calls_and_what_is_around_them.py": "contract tests run on its tables",
-    "control/stores/migrations/versions/0003_stored_agents.py": "tests/contracts/test_agents.py runs on its tables",
-    "control/stores/migrations/versions/0002_tool_runs_and_extractions.py": "contract tests run on its tables",
     "control/api/tool_log_shapes.py": "tests/control/test_api_tool_log_endpoints.py reads them over HTTP",
     "control/stores/search.py": "tests/contracts/test_calls.py searches",
     "control/stores/tables.py": "tables without behaviour; every contract test runs on them",
@@ -76,6 +72,7 @@ TESTED_ELSEWHERE = {
     "telephony/account_numbers.py": "a value and a protocol; each carrier's own are tested",
     "telephony/telnyx/simulated_numbers.py": "tests/telephony/test_telnyx_account_numbers.py asks for everything",
     "telephony/twilio/simulated_numbers.py": "tests/telephony/test_twilio_account_numbers.py asks for everything",
+    "control/api/webhook_shapes.py": "tests/control/test_api_webhook_endpoints.py reads them over HTTP",
     "control/api/ports.py": "protocols and values; every test of the API is made of them",
     "gateway/order_form.py": "tests/gateway/test_trace.py and test_replay.py write and read orders",
     "gateway/rest_house.py": "tests/control/test_api_platform_endpoints.py and others ask a whole house",
@@ -143,6 +140,8 @@ def own_tests(module: Path) -> list[Path]:
         places.append(ROOT / "tests" / package / Path(*inner) / f"test_{stem}.py")
         if sum(1 for other in modules() if other.parts[0] == package and other.stem == stem) == 1:
             places.append(ROOT / "tests" / package / f"test_{stem}.py")
+        if module.parent.name == "versions":
+            places.append(ROOT / "tests" / "contracts" / "test_migrating.py")
         if module.parts[:2] == ("control", "stores"):  # every one of them on each database
             places.append(ROOT / "tests" / "contracts" / f"test_{stem}.py")
     return places

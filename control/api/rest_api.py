@@ -20,6 +20,7 @@ from control.api.ports import AccountDesk, CallControl, FetchAudio, HealthChecks
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
 from control.api.tool_log_endpoints import ToolLogEndpoints
+from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.news import EventNews
 from control.secrets import Cipher
 from control.stores.store import Store
@@ -37,6 +38,7 @@ class ApiParts:
     cipher: Cipher
     health: HealthChecks
     carriers: Callable[[str], Awaitable[frozenset[str]]]
+    webhooks: WebhookParts
     gaps: StreamGaps
     version: str
     requests_per_minute: int
@@ -65,6 +67,7 @@ class RestApi:
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
             *IntegrationEndpoints(parts.store, parts.accounts, parts.cipher).endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
+            *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,
