@@ -20,6 +20,7 @@ from control.news import EventNews
 from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
+from control.service.number_office import NumberOffice
 from control.service.ports import Describe, Tools, World
 from control.service.reception import House, Reception
 from control.service.reconciliation import PERIOD, Reconciliation
@@ -54,6 +55,8 @@ class CallHouse:
 
     store: Store
     accounts: Accounts
+    switchboard: Switchboard
+    office: NumberOffice
     service: CallService
     calls: Calls
     room: MediaRoom
@@ -124,6 +127,8 @@ async def call_house(
         node = node_of(settings.data_dir)
         agents = directory(settings, world.wall())
         book = AgentBook(store.agents, secret_keys(settings), world.wall)
+        switchboard = Switchboard(agents, book, store.numbers)
+        office = NumberOffice(store.numbers, accounts, agents, wall=world.wall, new_id=world.new_id)
         bare = BareCalls(keeper, world, node=node, agent_id=agents.default.agent_id, describe=describe)
         calls = Calls(defaults, services, bare=bare, overloaded=lag.overloaded)
         tokens = StreamTokens()
@@ -141,7 +146,7 @@ async def call_house(
                         answer_wait=settings.answer_wait_s,
                     )
                 ),
-                switchboard=Switchboard(agents, book, store.numbers),
+                switchboard=switchboard,
                 room=room,
                 tools=tools,
                 describe=describe,
@@ -156,7 +161,9 @@ async def call_house(
         reconciliation = Reconciliation(service, store, keeper, accounts, world, describe=describe)
         await reconciliation.recover(node)
         tasks.spawn(_keep_running(lambda: reconciliation.run(PERIOD)), "reconciliation")
-        house = CallHouse(store, accounts, service, calls, room, tokens, news, hears_of_events, tasks)
+        house = CallHouse(
+            store, accounts, switchboard, office, service, calls, room, tokens, news, hears_of_events, tasks
+        )
         try:
             yield house
         finally:

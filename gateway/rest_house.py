@@ -58,6 +58,8 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 accounts=AccountDesk(
                     settings, house.accounts, house.store.integrations, cipher, policy, connect
                 ),
+                office=house.office,
+                find_agent=house.switchboard,
                 cipher=cipher,
                 health=_HealthChecks(house),
                 carriers=house.accounts.carriers,

@@ -21,7 +21,7 @@ from control.api.number_shapes import (
     silent_shape,
 )
 from control.api.page_queries import LIMIT, PageQuery
-from control.api.problem import Fault, Problem
+from control.api.problem import Problem
 from control.api.settings_tail import with_settings
 from control.api.shapes import Done
 from control.configuration import Name, Number
@@ -38,7 +38,7 @@ from control.service.number_office import (
 from control.stores.errors import InvalidCursor
 from control.stores.keyset import MAX_LIMIT
 from control.stores.numbers import ClaimedNumber, Numbers
-from telephony.client_errors import CommandFailed
+from telephony.client_errors import CommandFailed, Verdict
 
 TAG = "Numbers"
 
@@ -82,7 +82,7 @@ class AvailableQuery(Query):
 class ClaimBody(Body):
     """Which number is wanted."""
 
-    number: Annotated[str, Field(max_length=64)] & Number if False else Number
+    number: Number = Field(max_length=64, description="E.164.")
     carrier: CarrierName | None = Field(default=None, description="Left out: whichever account has it.")
     integration_id: AccountId | None = Field(
         default=None, description="The carrier account; left out: whichever has it."
@@ -101,7 +101,8 @@ class ReleaseQuery(Query):
     """How a number is released."""
 
     force: bool = Field(
-        default=False, description="Forget it even if its carrier cannot be asked to send its calls elsewhere."
+        default=False,
+        description="Forget it even if its carrier cannot be asked to send its calls elsewhere.",
     )
 
 
@@ -184,7 +185,7 @@ class NumberEndpoints:
         wanted = {name: value for name, value in named.items() if value is not None}
         fixed = [
             shape
-            for shape in [await self._settings_shape(each) for each in self._office.of_settings(asked.tenant_id)]
+            for shape in map(self._settings_shape, self._office.of_settings(asked.tenant_id))
             if query.carrier in (None, shape.carrier)
             and query.integration_id in (None, shape.integration_id)
             and query.agent_id in (None, shape.agent_id)
@@ -235,7 +236,7 @@ class NumberEndpoints:
     async def get(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         found = await self._found(asked)
         if isinstance(found, NumberEntry):
-            return Reply(await self._settings_shape(found))
+            return Reply(self._settings_shape(found))
         return Reply(claimed_shape(found))
 
     async def assign(self, asked: Asked[NoQuery, AssignBody]) -> Answer:
@@ -254,9 +255,7 @@ class NumberEndpoints:
         return Reply(Done())
 
     async def _assigned(self, asked: Asked[Any, Any], agent_id: str | None) -> Answer:
-        changed = await self._numbers.assign(
-            asked.tenant_id, asked.path["number_id"], agent_id, self._now()
-        )
+        changed = await self._numbers.assign(asked.tenant_id, asked.path["number_id"], agent_id, self._now())
         if changed is None:
             raise _no_such_number()
         return Reply(claimed_shape(changed))
@@ -283,9 +282,8 @@ class NumberEndpoints:
             raise Problem(409, "read_only_settings", "the number is in the gateway's settings")
         return found
 
-    async def _settings_shape(self, entry: NumberEntry) -> NumberShape:
-        agent_id = None if entry.agent is None else f"agent_{entry.agent}"
-        return settings_number_shape(entry, agent_id)
+    def _settings_shape(self, entry: NumberEntry) -> NumberShape:
+        return settings_number_shape(entry, self._office.agent_of(entry))
 
 
 def _account(carrier: str | None, account_id: str | None) -> tuple[str | None, str | None]:
@@ -310,7 +308,8 @@ def _refusals() -> Iterator[None]:
         raise Problem(422, "carrier_not_configured", detail) from None
     except CommandFailed as failed:
         text = failed.detail if failed.code is None else f"{failed.code}: {failed.detail}"
-        if failed.verdict in OUT_OF_REACH:
+        # Wrong credentials are the account's owner's to put right: asking again does not help.
+        if failed.verdict in OUT_OF_REACH and failed.verdict is not Verdict.UNAUTHORISED:
             raise Problem(502, "carrier_unavailable", text) from failed
         raise Problem(422, "carrier_rejected", text) from failed
 

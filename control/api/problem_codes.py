@@ -79,6 +79,8 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "integration_in_use": ProblemCode(
         409, "Numbers or live calls are with the account; `detail` says which."
     ),
+    "number_claimed": ProblemCode(409, "The number is claimed already."),
+    "number_not_available": ProblemCode(422, "None of the tenant's carrier accounts has the number."),
     "read_only_settings": ProblemCode(
         409, "It is written in the gateway's settings, and changed there alone."
     ),

@@ -14,6 +14,7 @@ from control.api.endpoint import Endpoint
 from control.api.event_endpoints import EventEndpoints
 from control.api.gate import Gate
 from control.api.integration_endpoints import IntegrationEndpoints
+from control.api.number_endpoints import FindAgent, NumberEndpoints
 from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
 from control.api.ports import AccountDesk, CallControl, FetchAudio, HealthChecks
@@ -23,6 +24,7 @@ from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.news import EventNews
 from control.secrets import Cipher
+from control.service.number_office import NumberOffice
 from control.stores.store import Store
 
 
@@ -35,6 +37,8 @@ class ApiParts:
     news: EventNews
     fetch_audio: FetchAudio
     accounts: AccountDesk
+    office: NumberOffice
+    find_agent: FindAgent
     cipher: Cipher
     health: HealthChecks
     carriers: Callable[[str], Awaitable[frozenset[str]]]
@@ -65,6 +69,7 @@ class RestApi:
             *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
+            *NumberEndpoints(parts.store.numbers, parts.office, parts.find_agent).endpoints(),
             *IntegrationEndpoints(parts.store, parts.accounts, parts.cipher).endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
             *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),

@@ -111,6 +111,11 @@ class NumberOffice:
         """Return the numbers of the settings, if they are the tenant's."""
         return self._directory.numbers() if tenant_id == DEFAULT_TENANT else []
 
+    def agent_of(self, entry: NumberEntry) -> str | None:
+        """Return the id of the agent that a number of the settings is given."""
+        agent = None if entry.agent is None else self._directory.agent(entry.agent)
+        return None if agent is None else agent.agent_id
+
     async def available(
         self, tenant_id: str, *, carrier: str | None = None, integration_id: str | None = None
     ) -> tuple[list[Offer], list[Silent]]:
