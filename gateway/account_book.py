@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import structlog
 
 from control.integrations import DEFAULT, Kind, TelnyxConfig, TwilioConfig, read
 from control.secrets import Cipher, SecretUnreadable
 from control.stores.errors import StoreUnavailable
-from control.stores.integrations import Integration, Integrations
+from control.stores.integrations import Integration
 from gateway.accounts import CarrierAccount, TelnyxAccount, TwilioAccount, stored_account
 from gateway.task_set import TaskSet
 
@@ -35,6 +36,13 @@ _RETIREMENT = 15.0
 _ID = re.compile(r"int_[0-9a-f]{24}")
 
 
+class KeptAccounts(Protocol):
+    """Where accounts are stored (`control.stores.integrations.Integrations`). Raises `StoreUnavailable`."""
+
+    async def find(self, integration_id: str) -> Integration | None: ...
+    async def of_kind(self, tenant_id: str, kind: Kind) -> list[Integration]: ...
+
+
 @dataclass(slots=True)
 class _Known:
     """A stored account that was found."""
@@ -48,7 +56,7 @@ class StoredAccounts:
     """Finds carrier accounts in the store. Driven by the book."""
 
     def __init__(
-        self, integrations: Integrations, cipher: Cipher, public_url: str | None, tasks: TaskSet
+        self, integrations: KeptAccounts, cipher: Cipher, public_url: str | None, tasks: TaskSet
     ) -> None:
         """
         Args:
