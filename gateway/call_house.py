@@ -16,6 +16,7 @@ import structlog
 
 from control.agent_book import AgentBook
 from control.agent_run import EffectiveAgent
+from control.directory import Directory
 from control.news import EventNews
 from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService, Parts
@@ -54,6 +55,9 @@ class CallHouse:
     """Everything that has to do with calls."""
 
     store: Store
+    book: AgentBook
+    directory: Directory
+    reception: Reception
     accounts: Accounts
     switchboard: Switchboard
     office: NumberOffice
@@ -126,26 +130,27 @@ async def call_house(
         keeper = Keeper(store, journal, world, stored)
         node = node_of(settings.data_dir)
         agents = directory(settings, world.wall())
-        book = AgentBook(store.agents, secret_keys(settings), world.wall)
+        book = AgentBook(store.agents, secret_keys(settings), new_id=world.new_id, clock=world.wall)
         switchboard = Switchboard(agents, book, store.numbers)
         office = NumberOffice(store.numbers, accounts, agents, wall=world.wall, new_id=world.new_id)
         bare = BareCalls(keeper, world, node=node, agent_id=agents.default.agent_id, describe=describe)
         calls = Calls(defaults, services, bare=bare, overloaded=lag.overloaded)
         tokens = StreamTokens()
         room = _room(settings, calls, services, tokens, lag)
+        reception = Reception(
+            House(
+                defaults=agent_defaults(settings),
+                timezone=settings.timezone,
+                speech=services.speech is not None and services.speech.available,
+                answer_wait=settings.answer_wait_s,
+            )
+        )
         service = CallService(
             Parts(
                 store=store,
                 keeper=keeper,
                 accounts=accounts,
-                reception=Reception(
-                    House(
-                        defaults=agent_defaults(settings),
-                        timezone=settings.timezone,
-                        speech=services.speech is not None and services.speech.available,
-                        answer_wait=settings.answer_wait_s,
-                    )
-                ),
+                reception=reception,
                 switchboard=switchboard,
                 room=room,
                 tools=tools,
@@ -162,7 +167,20 @@ async def call_house(
         await reconciliation.recover(node)
         tasks.spawn(_keep_running(lambda: reconciliation.run(PERIOD)), "reconciliation")
         house = CallHouse(
-            store, accounts, switchboard, office, service, calls, room, tokens, news, hears_of_events, tasks
+            store,
+            book,
+            agents,
+            reception,
+            accounts,
+            switchboard,
+            office,
+            service,
+            calls,
+            room,
+            tokens,
+            news,
+            hears_of_events,
+            tasks,
         )
         try:
             yield house

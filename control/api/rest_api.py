@@ -6,6 +6,11 @@ from typing import Any
 
 from aiohttp import web
 
+from control.agent_book import AgentBook
+from control.api.agent_desk import AgentDesk
+from control.api.agent_endpoints import AgentEndpoints
+from control.api.agent_tool_endpoints import AgentToolEndpoints
+from control.api.agent_version_endpoints import AgentVersionEndpoints
 from control.api.call_endpoints import CallEndpoints
 from control.api.client_address import TrustedProxies
 from control.api.control_endpoints import ControlEndpoints
@@ -17,11 +22,12 @@ from control.api.integration_endpoints import IntegrationEndpoints
 from control.api.number_endpoints import FindAgent, NumberEndpoints
 from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
-from control.api.ports import AccountDesk, CallControl, FetchAudio, HealthChecks
+from control.api.ports import AccountDesk, CallControl, Effective, FetchAudio, HealthChecks
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
 from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
+from control.directory import Directory
 from control.news import EventNews
 from control.secrets import Cipher
 from control.service.number_office import NumberOffice
@@ -34,6 +40,9 @@ class ApiParts:
 
     calls: CallControl
     store: Store
+    agents: AgentBook
+    directory: Directory
+    effective: Effective
     news: EventNews
     fetch_audio: FetchAudio
     accounts: AccountDesk
@@ -64,6 +73,7 @@ class RestApi:
             idempotency=parts.store.idempotency,
             concurrent_limit=parts.calls.concurrent_limit,
         )
+        desk = AgentDesk(parts.directory, parts.agents)
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
@@ -71,6 +81,9 @@ class RestApi:
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
             *NumberEndpoints(parts.store.numbers, parts.office, parts.find_agent).endpoints(),
             *IntegrationEndpoints(parts.store, parts.accounts, parts.cipher).endpoints(),
+            *AgentEndpoints(desk, parts.effective).endpoints(),
+            *AgentVersionEndpoints(desk).endpoints(),
+            *AgentToolEndpoints(desk).endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
             *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
             *PlatformEndpoints(
