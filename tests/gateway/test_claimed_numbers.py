@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
-from control.call_record import CallRecord
+from control.call_record import LIVE, CallRecord
 from control.stores.call_filters import CallFilters
 from control.stores.keys import Scope
 from control.stores.keyset import Page
 from telephony.caller import AwaitAgent, Caller, Edge, HangUp, Wait
+from telephony.causes import CallStatus
 from telephony.simulated_switch import Cause, FarEnd
 from telephony.telnyx.rest_simulator import SimulatedTelnyx
 from telephony.twilio.rest_simulator import SimulatedTwilio
 from tests.conftest import RunAsync
 from tests.second_account import ALLOWED, NUMBERS, added, second_carrier
 from tests.served_api import Users, made, whole_api
-from tests.whole_house import THEIRS, House
+from tests.whole_house import PATIENCE, THEIRS, House
 
 pytestmark = pytest.mark.sockets
 
@@ -55,14 +55,22 @@ class Tenancy:
         page = await self.house.gateway.house.store.calls(tenant_id, CallFilters(), Page(limit=100))
         return list(page.calls)
 
+    async def call(self, *statuses: CallStatus) -> CallRecord:
+        """The tenant's one call, once it has one of these statuses."""
+        house = self.house.gateway.house
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                seen = house.news.count(TENANT)
+                for record in await self.calls():
+                    if record.status in statuses:
+                        whole = await house.store.call(TENANT, record.call_id)
+                        assert whole is not None
+                        return whole
+                await house.news.wait(TENANT, seen, timeout=0.5)
+
     async def over(self) -> CallRecord:
         """The tenant's one call, once it has ended."""
-        async with asyncio.timeout(20):
-            while True:
-                calls = await self.calls()
-                if calls and not calls[0].live:
-                    return calls[0]
-                await self.house.gateway.house.news.wait(TENANT, 0, timeout=0.2)
+        return await self.call(*(set(CallStatus) - LIVE))
 
 
 @asynccontextmanager
@@ -112,7 +120,7 @@ def test_a_claimed_number_is_answered_by_the_agent_it_is_given(
 @both
 def test_the_other_accounts_signature_opens_nothing(real: RunAsync, tmp_path: Path, carrier: str) -> None:
     async def scenario() -> None:
-        async with tenancy(carrier, tmp_path) as t, aiohttp.ClientSession():
+        async with tenancy(carrier, tmp_path) as t:
             integration_id = await added(t.acme, t.carrier)
             await t.claimed(agent_id=await t.agent())
             # The carrier of the settings calls in the second account's name: rightly signed, by the wrong one.
@@ -201,9 +209,7 @@ def test_a_change_of_credentials_reaches_calls_in_progress(
             integration_id = await added(t.acme, t.carrier)
             await t.claimed(agent_id=await t.agent())
             t.carrier.place_call(FIRST, caller=Caller((HEARD, Wait(30))))
-            async with asyncio.timeout(20):
-                while not (calls := await t.calls()) or calls[0].status.value != "in-progress":
-                    await t.house.gateway.house.news.wait(TENANT, 0, timeout=0.2)
+            call_id = (await t.call(CallStatus.IN_PROGRESS)).call_id
             name = {"telnyx": "api_key", "twilio": "auth_token"}[carrier]
             match t.carrier:
                 case SimulatedTelnyx() as telnyx:
@@ -216,7 +222,7 @@ def test_a_change_of_credentials_reaches_calls_in_progress(
                 await t.acme.ask("PATCH", f"/v1/integrations/{integration_id}", json=change)
             ).status == 200
             asked = {"after": "now"}
-            assert (await t.acme.ask("POST", f"/v1/calls/{calls[0].call_id}/end", json=asked)).status == 200
+            assert (await t.acme.ask("POST", f"/v1/calls/{call_id}/end", json=asked)).status == 200
             record = await t.over()
             assert record.ended_reason is not None
             assert record.ended_reason.value == "api"
