@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from control.call_record import LIVE, CallRecord
+from control.call_record import CallRecord
 from control.stores.call_filters import CallFilters
 from control.stores.keys import Scope
 from control.stores.keyset import Page
 from telephony.caller import AwaitAgent, Caller, Edge, HangUp, Wait
-from telephony.causes import CallStatus
 from telephony.simulated_switch import Cause, FarEnd
 from telephony.telnyx.rest_simulator import SimulatedTelnyx
 from telephony.twilio.rest_simulator import SimulatedTwilio
@@ -55,22 +54,23 @@ class Tenancy:
         page = await self.house.gateway.house.store.calls(tenant_id, CallFilters(), Page(limit=100))
         return list(page.calls)
 
-    async def call(self, *statuses: CallStatus) -> CallRecord:
-        """The tenant's one call, once it has one of these statuses."""
+    async def call(self, after: str) -> CallRecord:
+        """The tenant's one call, once this event has been told of it."""
         house = self.house.gateway.house
         async with asyncio.timeout(PATIENCE):
             while True:
                 seen = house.news.count(TENANT)
-                for record in await self.calls():
-                    if record.status in statuses:
-                        whole = await house.store.call(TENANT, record.call_id)
-                        assert whole is not None
-                        return whole
+                told = [stored.event for stored in await house.store.events(TENANT, limit=1_000)]
+                for event in told:
+                    if event.name == after:
+                        record = await house.store.call(TENANT, event.call_id)
+                        assert record is not None
+                        return record
                 await house.news.wait(TENANT, seen, timeout=0.5)
 
     async def over(self) -> CallRecord:
         """The tenant's one call, once it has ended."""
-        return await self.call(*(set(CallStatus) - LIVE))
+        return await self.call("call.ended")
 
 
 @asynccontextmanager
@@ -209,7 +209,7 @@ def test_a_change_of_credentials_reaches_calls_in_progress(
             integration_id = await added(t.acme, t.carrier)
             await t.claimed(agent_id=await t.agent())
             t.carrier.place_call(FIRST, caller=Caller((HEARD, Wait(30))))
-            call_id = (await t.call(CallStatus.IN_PROGRESS)).call_id
+            call_id = (await t.call("call.started")).call_id
             name = {"telnyx": "api_key", "twilio": "auth_token"}[carrier]
             match t.carrier:
                 case SimulatedTelnyx() as telnyx:
