@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from control.agents import AgentConfig, BargeInConfig, DtmfConfig, TurnDetectionConfig
+from control.integrations import ProviderAddress
 from control.policy import BargeIn, CallPolicy
 from control.templates import Filling
 from control.tool_definition import ToolDefinition
@@ -43,6 +44,8 @@ class EffectiveAgent:
     session: SessionConfig
     provider: str
     rate_per_minute: Decimal
+    address: ProviderAddress | None = None
+    """Where its sessions are opened; None: where the settings say."""
     signing: tuple[str, ...] = field(default=(), repr=False)
     """What proves requests to its servers; none: the gateway's own secret does."""
 

@@ -22,11 +22,11 @@ from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.collector import quiet_collector
 from gateway.configured_agents import FORMATS, agent_provider, default_agent
-from gateway.egress import Egress
+from gateway.egress import Egress, egress_policy
 from gateway.links import connect
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
-from gateway.rest_house import calls_secret, described, egress_policy, rest_house
+from gateway.rest_house import calls_secret, described, rest_house
 from gateway.server import create_app, create_metrics_app, serving
 from gateway.settings import Settings
 from gateway.speech import SpeechPort, Voice

@@ -23,6 +23,7 @@ from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
 from control.service.number_office import NumberOffice
 from control.service.ports import Describe, Tools, World
+from control.service.provider_accounts import ProviderAccounts
 from control.service.reception import House, Reception
 from control.service.reconciliation import PERIOD, Reconciliation
 from control.service.switchboard import Switchboard
@@ -33,6 +34,7 @@ from gateway.accounts import settings_accounts
 from gateway.call_runner import AgentProvider, CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.configured_agents import agent_defaults, agent_provider, directory, tariff
+from gateway.egress import egress_policy
 from gateway.journal import Journal
 from gateway.loop_lag import LoopLag
 from gateway.media_auth import StreamTokens, media_origin
@@ -152,6 +154,9 @@ async def call_house(
                 accounts=accounts,
                 reception=reception,
                 switchboard=switchboard,
+                providers=ProviderAccounts(
+                    store.integrations, secret_keys(settings), egress_policy(settings).excepts
+                ),
                 room=room,
                 tools=tools,
                 describe=describe,

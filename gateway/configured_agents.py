@@ -73,6 +73,11 @@ def default_agent(settings: Settings, now: datetime) -> EffectiveAgent:
 
 def agent_provider(settings: Settings, agent: EffectiveAgent) -> AgentProvider:
     """Where this agent's sessions are opened, and how they are configured."""
+    own = agent.address
+    if own is not None:
+        return AgentProvider(
+            url=own.url, api_key=own.api_key, config=agent.session, dialect=DIALECTS[own.dialect]
+        )
     key = settings.realtime_api_key
     return AgentProvider(
         url=settings.realtime_url,

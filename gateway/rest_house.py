@@ -14,7 +14,6 @@ from control.api.shapes import call_object
 from control.api.webhook_endpoints import WebhookParts
 from control.call_record import CallRecord
 from control.deliveries import DeliveryWorker
-from control.egress_policy import EgressPolicy
 from control.secrets import Cipher
 from control.stores.errors import StoreUnavailable
 from control.webhook_post import WebhookPost
@@ -23,7 +22,7 @@ from gateway.accounts import Account
 from gateway.audio_fetch import AudioFetch
 from gateway.call_house import CallHouse
 from gateway.delivering import delivering
-from gateway.egress import Egress
+from gateway.egress import Egress, egress_policy
 from gateway.links import connect
 from gateway.secret_keys import load_webhook_secret, secret_keys
 from gateway.server import our_version
@@ -73,11 +72,6 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 trusted_proxies=networks_of(settings.trusted_proxies),
             )
         )
-
-
-def egress_policy(settings: Settings) -> EgressPolicy:
-    """Where users may send us."""
-    return EgressPolicy.allowing(settings.egress_allow or "", allow_http=settings.egress_allow_http)
 
 
 def calls_secret(settings: Settings) -> str:

@@ -43,6 +43,7 @@ from control.service.ports import (
     Tools,
     World,
 )
+from control.service.provider_accounts import ProviderAccounts, ProviderMissing
 from control.service.reception import Reception
 from control.service.stream_gaps import StreamGaps
 from control.service.switchboard import Destination, Switchboard
@@ -86,6 +87,7 @@ class Parts:
     accounts: CarrierAccounts
     reception: Reception
     switchboard: Switchboard
+    providers: ProviderAccounts
     room: MediaRoom
     tools: Tools
     describe: Describe
@@ -251,9 +253,18 @@ class CallService:
                 headers=event.headers,
                 now=self._world.wall(),
             )
+            effective = await self._parts.providers.placed(
+                destination.tenant_id, effective, destination.agent.config.model
+            )
         except TextsUnfilled as fault:
             log.error("call refused: its agent's texts cannot be filled in", reason=str(fault))
             return destination, None, RejectReason.UNAVAILABLE
+        except ProviderMissing as fault:
+            log.error("call refused: its agent's provider cannot be used", reason=str(fault))
+            return destination, None, RejectReason.UNAVAILABLE
+        except StoreUnavailable as fault:
+            log.warning("call refused: its agent's provider cannot be looked up", reason=str(fault))
+            return destination, None, RejectReason.BUSY
         return destination, effective, None
 
     async def _destination(self, record: CallRecord) -> Destination | None:
@@ -369,8 +380,11 @@ class CallService:
                 headers=request.custom_headers,
                 now=now,
             )
+            effective = await self._parts.providers.placed(tenant_id, effective, agent.config.model)
         except TextsUnfilled as fault:
             return _unprocessable("variables_missing", str(fault))
+        except ProviderMissing as fault:
+            return _unprocessable("provider_not_found", str(fault))
         effective = _as_wished(effective, request)
         record = CallRecord(
             call_id=self._world.new_id("call"),

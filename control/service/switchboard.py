@@ -90,7 +90,7 @@ class Switchboard:
             listed = self._directory.answering(called, carrier=carrier, integration_id=integration_id)
             if listed is not None:
                 return Destination(listed.tenant_id, listed)
-        async with _in_time():
+        async with in_time():
             return await self._stored(called, carrier, integration_id, tenant_id)
 
     async def agent(self, tenant_id: str, id_or_name: str) -> Agent | None:
@@ -103,7 +103,7 @@ class Switchboard:
         configured = self._directory.agent(id_or_name)
         if configured is not None and configured.tenant_id == tenant_id:
             return configured
-        async with _in_time():
+        async with in_time():
             return await self._agents.current(tenant_id, id_or_name)
 
     async def account_of(self, tenant_id: str, number: str) -> tuple[str, str] | None:
@@ -115,7 +115,7 @@ class Switchboard:
         entry = self._directory.number(number) if tenant_id == DEFAULT_TENANT else None
         if entry is not None:
             return None if entry.carrier is None else (entry.carrier, entry.integration_id)
-        async with _in_time():
+        async with in_time():
             held = await self._numbers.held(tenant_id, number)
         return None if held is None else (held.carrier, held.integration_id)
 
@@ -143,7 +143,12 @@ def _canonical(called: str | None) -> str | None:
 
 
 @asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
+async def in_time() -> AsyncIterator[None]:
+    """What is looked up in here for a call that begins takes no longer than `PATIENCE`.
+
+    Raises:
+        StoreUnavailable: it would.
+    """
     try:
         async with asyncio.timeout(PATIENCE):
             yield

@@ -18,13 +18,16 @@ from control.inputs import ToolFinished
 from control.media_orders import AgentUp, EndMedia, MediaEnded, MediaOrder, Report, StreamUp
 from control.policy import CallPolicy
 from control.records import MediaSummary
+from control.secrets import SecretKeys, new_key
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
 from control.service.ports import World
+from control.service.provider_accounts import ProviderAccounts
 from control.service.reception import House, Reception
 from control.service.switchboard import Switchboard
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome
+from control.stores.integrations import Integration
 from control.stores.numbers import NumberRoute
 from control.timeline import TimelineEvent
 from media.audio import PCMU_8K
@@ -295,6 +298,13 @@ class Account:
         return [command for command in self.commands if isinstance(command, kind)]
 
 
+class Providers:
+    """Stored accounts with providers: there are none."""
+
+    async def get(self, tenant_id: str, integration_id: str) -> Integration | None:
+        return None
+
+
 class Accounts:
     def __init__(self, *accounts: Account) -> None:
         self._accounts = accounts
@@ -460,6 +470,7 @@ class Scene:
                 accounts=self.accounts,
                 reception=Reception(house()),
                 switchboard=Switchboard(directory(unlisted=unlisted, agents=agents), self.books, self.books),
+                providers=ProviderAccounts(Providers(), SecretKeys([new_key()]), lambda _: False),
                 room=self.room,
                 tools=self.tools,
                 describe=lambda record: {"call_id": record.call_id, "status": record.status.value},

@@ -13,6 +13,7 @@ from control.call_record import CallRecord
 from control.stores.call_filters import CallFilters
 from control.stores.keys import Scope
 from control.stores.keyset import Page
+from gateway.agent.server import AgentServer
 from telephony.caller import AwaitAgent, Caller, Edge, HangUp, Wait
 from telephony.simulated_switch import Cause, FarEnd
 from telephony.telnyx.rest_simulator import SimulatedTelnyx
@@ -20,7 +21,7 @@ from telephony.twilio.rest_simulator import SimulatedTwilio
 from tests.conftest import RunAsync
 from tests.second_account import ALLOWED, NUMBERS, added, second_carrier
 from tests.served_api import Users, made, whole_api
-from tests.whole_house import PATIENCE, THEIRS, House
+from tests.whole_house import GREETS, PATIENCE, THEIRS, House
 
 pytestmark = pytest.mark.sockets
 
@@ -40,8 +41,9 @@ class Tenancy:
     acme: Users
     carrier: SimulatedTelnyx | SimulatedTwilio
 
-    async def agent(self) -> str:
-        said = await self.acme.ask("POST", "/v1/agents", json={"name": "reception", "greeting": "Greet."})
+    async def agent(self, **more: Any) -> str:
+        body = {"name": "reception", "greeting": "Greet.", **more}
+        said = await self.acme.ask("POST", "/v1/agents", json=body)
         assert said.status == 201, said
         return str(said.json["agent_id"])
 
@@ -226,5 +228,34 @@ def test_a_change_of_credentials_reaches_calls_in_progress(
             record = await t.over()
             assert record.ended_reason is not None
             assert record.ended_reason.value == "api"
+
+    real(scenario())
+
+
+def test_an_agent_speaks_through_its_tenants_own_provider(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        # The provider of the settings is out of reach: who is heard is the tenant's own.
+        settings = {"realtime_url": "ws://127.0.0.1:9/v1/realtime"}
+        server = AgentServer(GREETS)
+        port = await server.start()
+        try:
+            async with tenancy("telnyx", tmp_path, **settings) as t:
+                own = {
+                    "vendor": "realtime",
+                    "name": "ours",
+                    "settings": {"url": f"ws://127.0.0.1:{port}/v1/realtime", "model": "own-model"},
+                }
+                provider = (await t.acme.ask("POST", "/v1/integrations", json=own)).json["integration_id"]
+                await added(t.acme, t.carrier)
+                await t.claimed(agent_id=await t.agent(provider=provider))
+                t.carrier.place_call(FIRST, caller=Caller((HEARD, HangUp())))
+                record = await t.over()
+                assert [entry["content"] for entry in record.transcript] == ["Hello."]
+                # Another tenant's agent cannot use it.
+                body = {"to": THEIRS, "from": "+13125550101", "agent": {"provider": provider}}
+                said = await t.default.ask("POST", "/v1/calls", json=body)
+                assert (said.status, said.code) == (422, "provider_not_found")
+        finally:
+            await server.close()
 
     real(scenario())
