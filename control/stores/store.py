@@ -29,6 +29,7 @@ from control.stores.keys import Keys
 from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
 from control.stores.numbers import Numbers
+from control.stores.secret_columns import SecretColumns
 from control.stores.statistics import Statistics
 from control.stores.tool_logs import ToolLogs
 from control.stores.webhooks import Webhooks
@@ -51,6 +52,7 @@ class Store:
         self.statistics = Statistics(database)
         self.numbers = Numbers(database)
         self.tool_logs = ToolLogs(database)
+        self.secrets = SecretColumns(database)
         self.webhooks = Webhooks(database)
 
     @classmethod
