@@ -17,7 +17,7 @@ from typing import Protocol
 
 import structlog
 
-from control.integrations import DEFAULT, Kind, TelnyxConfig, TwilioConfig, read
+from control.integrations import DEFAULT, Kind, TelnyxConfig, TwilioConfig, foreign_address, read
 from control.secrets import Cipher, SecretUnreadable
 from control.stores.errors import StoreUnavailable
 from control.stores.integrations import Integration
@@ -56,16 +56,23 @@ class StoredAccounts:
     """Finds carrier accounts in the store. Driven by the book."""
 
     def __init__(
-        self, integrations: KeptAccounts, cipher: Cipher, public_url: str | None, tasks: TaskSet
+        self,
+        integrations: KeptAccounts,
+        cipher: Cipher,
+        public_url: str | None,
+        allowed: Callable[[str], bool],
+        tasks: TaskSet,
     ) -> None:
         """
         Args:
             public_url: where carriers reach us; without one there are no accounts.
+            allowed: whether the operator lets tenants name this address, which is no vendor's own.
             tasks: own what outlives a request.
         """
         self._integrations = integrations
         self._cipher = cipher
         self._public_url = public_url
+        self._allowed = allowed
         self._tasks = tasks
         self._known: dict[str, _Known] = {}
         self._looking: dict[str, asyncio.Lock] = {}
@@ -147,6 +154,10 @@ class StoredAccounts:
             log.error("an account cannot be used", integration_id=row.integration_id, reason=reason)
             return None
         assert isinstance(config, TelnyxConfig | TwilioConfig), "carriers have these"
+        foreign = foreign_address(row.vendor, config)
+        if foreign is not None and not self._allowed(foreign[1]):
+            log.error("an account's address is not allowed any more", integration_id=row.integration_id)
+            return None
         # In a thread: the first account of a carrier imports its SDK, which takes longer than a frame.
         return await asyncio.to_thread(
             stored_account,

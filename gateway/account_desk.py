@@ -12,13 +12,9 @@ from control.integrations import (
     PROVIDERS,
     Kind,
     ProviderAddress,
-    ProviderConfig,
     Vendor,
-    provider_address,
-    read,
 )
-from control.secrets import Cipher, SecretUnreadable
-from control.stores.integrations import Integrations
+from control.service.provider_accounts import ProviderAccounts, ProviderMissing
 from control.stores.keys import DEFAULT_TENANT
 from gateway.account_book import Accounts
 from gateway.accounts import webhook_urls
@@ -40,15 +36,13 @@ class AccountDesk:
         self,
         settings: Settings,
         accounts: Accounts,
-        integrations: Integrations,
-        cipher: Cipher,
+        providers: ProviderAccounts,
         policy: EgressPolicy,
         connect: Connector,
     ) -> None:
         self._settings = settings
         self._accounts = accounts
-        self._integrations = integrations
-        self._cipher = cipher
+        self._providers = providers
         self._connect = connect
         self.allowed = policy.excepts
         self.changed = accounts.changed
@@ -75,7 +69,7 @@ class AccountDesk:
                 if vendor.kind is Kind.CARRIER:
                     problem = await self._carrier_problem(vendor, integration_id)
                 else:
-                    problem = await self._provider_problem(tenant_id, vendor, integration_id)
+                    problem = await self._provider_problem(tenant_id, integration_id)
         except TimeoutError:
             problem = f"no answer within {_PATIENCE:.0f} s"
         return Trial(latency=loop.time() - began, problem=problem)
@@ -126,11 +120,11 @@ class AccountDesk:
         except CommandFailed as failed:
             return f"{failed.verdict.value}: {failed.detail}"
 
-    async def _provider_problem(self, tenant_id: str, vendor: Vendor, integration_id: str) -> str | None:
+    async def _provider_problem(self, tenant_id: str, integration_id: str) -> str | None:
         try:
-            address = await self._address(tenant_id, vendor, integration_id)
-        except (SecretUnreadable, ValueError):
-            return "its credentials cannot be read; give them anew"
+            address = await self._address(tenant_id, integration_id)
+        except ProviderMissing as missing:
+            return str(missing)
         url, headers = connection(
             address.url,
             address.api_key,
@@ -149,7 +143,7 @@ class AccountDesk:
         finally:
             link.close()
 
-    async def _address(self, tenant_id: str, vendor: Vendor, integration_id: str) -> ProviderAddress:
+    async def _address(self, tenant_id: str, integration_id: str) -> ProviderAddress:
         if integration_id == DEFAULT:
             settings = self._settings
             key = settings.realtime_api_key
@@ -159,12 +153,7 @@ class AccountDesk:
                 settings.realtime_dialect,
                 settings.realtime_model,
             )
-        row = await self._integrations.get(tenant_id, integration_id)
-        if row is None:
-            raise ValueError("it was deleted meanwhile")
-        config = read(vendor, self._cipher.decrypt(row.credentials), row.settings)
-        assert isinstance(config, ProviderConfig), "providers have these"
-        return provider_address(vendor, config)
+        return await self._providers.address(tenant_id, integration_id)
 
 
 class _FirstWord:

@@ -63,6 +63,7 @@ class CallHouse:
     accounts: Accounts
     switchboard: Switchboard
     office: NumberOffice
+    providers: ProviderAccounts
     service: CallService
     calls: Calls
     room: MediaRoom
@@ -110,10 +111,12 @@ async def call_house(
         journal = Journal(settings.data_dir / "journal")
         stack.callback(journal.close)
         tasks = TaskSet()
+        keys, allowed = secret_keys(settings), egress_policy(settings).excepts
         accounts = Accounts(
             settings_accounts(settings),
-            StoredAccounts(store.integrations, secret_keys(settings), settings.public_url, tasks),
+            StoredAccounts(store.integrations, keys, settings.public_url, allowed, tasks),
         )
+        providers = ProviderAccounts(store.integrations, keys, allowed)
         stack.push_async_callback(accounts.close)
         stack.push_async_callback(tasks.close)
         lag = LoopLag(loop)
@@ -132,7 +135,7 @@ async def call_house(
         keeper = Keeper(store, journal, world, stored)
         node = node_of(settings.data_dir)
         agents = directory(settings, world.wall())
-        book = AgentBook(store.agents, secret_keys(settings), new_id=world.new_id, clock=world.wall)
+        book = AgentBook(store.agents, keys, new_id=world.new_id, clock=world.wall)
         switchboard = Switchboard(agents, book, store.numbers)
         office = NumberOffice(store.numbers, accounts, agents, wall=world.wall, new_id=world.new_id)
         bare = BareCalls(keeper, world, node=node, agent_id=agents.default.agent_id, describe=describe)
@@ -154,9 +157,7 @@ async def call_house(
                 accounts=accounts,
                 reception=reception,
                 switchboard=switchboard,
-                providers=ProviderAccounts(
-                    store.integrations, secret_keys(settings), egress_policy(settings).excepts
-                ),
+                providers=providers,
                 room=room,
                 tools=tools,
                 describe=describe,
@@ -179,6 +180,7 @@ async def call_house(
             accounts,
             switchboard,
             office,
+            providers,
             service,
             calls,
             room,

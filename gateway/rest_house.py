@@ -57,9 +57,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 effective=house.reception.effective,
                 news=house.news,
                 fetch_audio=AudioFetch(egress),
-                accounts=AccountDesk(
-                    settings, house.accounts, house.store.integrations, cipher, policy, connect
-                ),
+                accounts=AccountDesk(settings, house.accounts, house.providers, policy, connect),
                 office=house.office,
                 find_agent=house.switchboard,
                 cipher=cipher,

@@ -30,7 +30,7 @@ _ID = re.compile(r"int_[0-9a-f]{24}")
 
 
 class ProviderMissing(Exception):
-    """The agent is with an account that its tenant has not, or that cannot be used."""
+    """The tenant has no such account, or it cannot be used."""
 
 
 class StoredIntegrations(Protocol):
@@ -66,12 +66,20 @@ class ProviderAccounts:
         if not _ID.fullmatch(agent.provider):
             return agent
         async with in_time():
-            row = await self._integrations.get(tenant_id, agent.provider)
-        if row is None or row.kind is not Kind.PROVIDER:
-            raise ProviderMissing("there is no such provider account")
-        address = self._address(row)
+            address = await self.address(tenant_id, agent.provider)
         model = own_model or address.model or agent.session.model
         return replace(agent, address=address, session=replace(agent.session, model=model))
+
+    async def address(self, tenant_id: str, integration_id: str) -> ProviderAddress:
+        """Return where an account's sessions are opened, and with what.
+
+        Raises:
+            ProviderMissing, StoreUnavailable
+        """
+        row = await self._integrations.get(tenant_id, integration_id)
+        if row is None or row.kind is not Kind.PROVIDER:
+            raise ProviderMissing("there is no such provider account")
+        return self._address(row)
 
     def _address(self, row: Integration) -> ProviderAddress:
         try:

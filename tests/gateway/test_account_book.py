@@ -53,8 +53,11 @@ class Scene:
     def __init__(self, store: Store, shelf: Shelf, keys: SecretKeys, book: Accounts) -> None:
         self.store, self.shelf, self.keys, self.book = store, shelf, keys, book
 
-    async def keep(self, token: str, integration_id: str = ID, at: datetime = NOW) -> Integration:
-        given = {"credentials": {"auth_token": token}, "settings": {"account_sid": "AC" + "1" * 32}}
+    async def keep(
+        self, token: str, integration_id: str = ID, at: datetime = NOW, **settings: str
+    ) -> Integration:
+        sid = "AC" + "1" * 32
+        given = {"credentials": {"auth_token": token}, "settings": {"account_sid": sid, **settings}}
         config = CONFIGS[Vendor.TWILIO].model_validate(given)
         integration = Integration(
             integration_id=integration_id,
@@ -77,7 +80,7 @@ async def scene(folder: Path, public_url: str | None = "https://example.com") ->
     store = await Store.open(f"sqlite:///{folder / 'offhook.db'}", migrate=True)
     keys, tasks = SecretKeys([new_key()]), TaskSet()
     shelf = Shelf(store.integrations)
-    book = Accounts([], StoredAccounts(shelf, keys, public_url, tasks))
+    book = Accounts([], StoredAccounts(shelf, keys, public_url, lambda _: False, tasks))
     try:
         yield Scene(store, shelf, keys, book)
     finally:
@@ -155,6 +158,15 @@ def test_credentials_under_a_lost_key_are_no_account(real: RunAsync, tmp_path: P
         async with scene(tmp_path) as s:
             s.keys = SecretKeys([new_key()])
             await s.keep("first")
+            assert await s.book.twilio(ID) is None
+
+    real(scenario())
+
+
+def test_an_address_that_the_operator_allows_no_more_is_no_account(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with scene(tmp_path) as s:
+            await s.keep("first", base_url="http://10.0.0.1")
             assert await s.book.twilio(ID) is None
 
     real(scenario())
