@@ -77,6 +77,7 @@ TESTED_ELSEWHERE = {
     "control/agent_book.py": "tests/control/test_api_agent_endpoints.py and its neighbours ask for all it does",
     "control/api/agent_desk.py": "a part of the endpoints of agents: tests/control/test_api_agent_endpoints.py",
     "control/api/agent_shapes.py": "tests/control/test_api_agent_endpoints.py and its neighbours read them over HTTP",
+    "control/api/tenant_shapes.py": "tests/control/test_api_tenant_endpoints.py reads them over HTTP",
     "control/api/webhook_shapes.py": "tests/control/test_api_webhook_endpoints.py reads them over HTTP",
     "control/api/ports.py": "protocols and values; every test of the API is made of them",
     "gateway/order_form.py": "tests/gateway/test_trace.py and test_replay.py write and read orders",
@@ -90,6 +91,7 @@ TESTED_ELSEWHERE = {
 
 # Test files of no one module, each with what they are about. Whole calls are in tests/calls.
 TESTS_ACROSS: dict[str, str] = {
+    "tests/control/test_api_isolation.py": "the whole API: nothing of a tenant's is there for another",
     "tests/control/test_api_contract.py": "the whole API: its document against its answers (schemathesis)",
     "tests/control/test_call_interleavings.py": "the call's machine under any interleaving of everything",
     "tests/media/test_realtime_model.py": "the session against a server that keeps the real rules",

@@ -25,9 +25,11 @@ from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
 from control.api.ports import AccountDesk, CallControl, Effective, FetchAudio, HealthChecks
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
+from control.api.tenant_endpoints import TenantEndpoints, TenantParts
 from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.directory import Directory
+from control.live.ports import RequestWindows
 from control.news import EventNews
 from control.secrets import Cipher
 from control.service.number_office import NumberOffice
@@ -54,7 +56,13 @@ class ApiParts:
     webhooks: WebhookParts
     gaps: StreamGaps
     version: str
-    requests_per_minute: int
+    tenants: TenantParts
+    requests: RequestWindows
+    """By tenant, of a minute."""
+    failures: RequestWindows
+    """By address, of failed attempts."""
+    clock: Callable[[], float]
+    """Any that does not jump, in seconds."""
     trusted_proxies: Iterable[str] = ()
 
 
@@ -66,12 +74,17 @@ class RestApi:
         Raises:
             ValueError: a trusted proxy is no network.
         """
-        gate = Gate(parts.store.keys, requests_per_minute=parts.requests_per_minute)
+        gate = Gate(
+            parts.store.keys,
+            parts.tenants.tenancy,
+            requests=parts.requests,
+            failures=parts.failures,
+            clock=parts.clock,
+        )
         self._reception = Reception(
             gate=gate,
             proxies=TrustedProxies(parts.trusted_proxies),
             idempotency=parts.store.idempotency,
-            concurrent_limit=parts.calls.concurrent_limit,
         )
         desk = AgentDesk(parts.directory, parts.agents)
         self.endpoints: list[Endpoint[Any, Any]] = [
@@ -86,6 +99,7 @@ class RestApi:
             *AgentToolEndpoints(desk).endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
             *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
+            *TenantEndpoints(parts.store, gate, parts.tenants).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,

@@ -216,7 +216,7 @@ def test_the_account_of_the_settings_has_numbers_to_claim(
     real: RunAsync, tmp_path: Path, carrier: str
 ) -> None:
     async def scenario() -> None:
-        options = {"carrier_options": {"numbers": NUMBERS}}
+        options: dict[str, Any] = {"carrier_options": {"numbers": NUMBERS}}
         async with whole_api(carrier, tmp_path, **options) as (house, users):
             said = await claim(users, integration_id=f"default-{carrier}", agent_id="default")
             assert said.status == 201, said
