@@ -122,10 +122,12 @@ class NumberOffice:
         """Return what the tenant's accounts have and is not claimed, in order, and which accounts did not say.
 
         Raises:
-            NoSuchAccount: there is none of that carrier or id.
+            NoSuchAccount: there is none of that id.
             StoreUnavailable
         """
         accounts = await self._of(tenant_id, carrier, integration_id)
+        if not accounts and integration_id is not None:
+            raise NoSuchAccount
         listed = await asyncio.gather(*[_listed(account) for account in accounts])
         offers = [Offer(each, number) for each, found in zip(accounts, listed, strict=True)
                   if not isinstance(found, CommandFailed) for number in found]  # fmt: skip
@@ -207,7 +209,10 @@ class NumberOffice:
     async def _offered(self, tenant_id: str, request: ClaimRequest) -> Offer:
         """The number, with the first account that has it; a carrier that does not answer may have it."""
         failed: CommandFailed | None = None
-        for account in await self._of(tenant_id, request.carrier, request.integration_id):
+        accounts = await self._of(tenant_id, request.carrier, request.integration_id)
+        if not accounts:
+            raise NoSuchAccount
+        for account in accounts:
             found = await _listed(account, request.number)
             if isinstance(found, CommandFailed):
                 failed = found
@@ -220,14 +225,11 @@ class NumberOffice:
     async def _of(
         self, tenant_id: str, carrier: str | None, integration_id: str | None
     ) -> list[NumberedAccount]:
-        accounts = [
+        return [
             account
             for account in await self._accounts.of_tenant(tenant_id)
             if carrier in (None, account.carrier) and integration_id in (None, account.integration_id)
         ]
-        if not accounts:
-            raise NoSuchAccount
-        return accounts
 
 
 async def _listed(account: NumberedAccount, number: str | None = None) -> list[AccountNumber] | CommandFailed:

@@ -226,6 +226,7 @@ def test_the_account_of_the_settings_has_numbers_to_claim(
             assert (record.to_number, record.agent_id) == (FIRST, "agent_default")
             other = users.with_key((await made(house.gateway.house.store, Scope.FULL, "other")).secret)
             assert refused(await claim(other, SECOND)) == (422, "carrier_not_configured")
+            assert (await other.ask("GET", "/v1/phone-numbers/available")).json["data"] == []
 
     real(scenario())
 
