@@ -59,6 +59,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 agents=house.book,
                 directory=house.directory,
                 effective=house.reception.effective,
+                policy=egress_policy(settings),
                 news=house.news,
                 fetch_audio=AudioFetch(egress),
                 accounts=AccountDesk(settings, house.accounts, house.providers, policy, connect),

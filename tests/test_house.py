@@ -99,6 +99,7 @@ TESTS_ACROSS: dict[str, str] = {
     "tests/gateway/test_chaos.py": "whole calls: whatever goes wrong, each ends once and leaves nothing behind",
     "tests/gateway/test_command_matrix.py": "whole calls: every live command in every state, on both carriers",
     "tests/gateway/test_call_control.py": "whole calls over real sockets: how they begin, go on and end under control",
+    "tests/gateway/test_stored_agents.py": "whole calls: agents that users have stored, on both carriers",
     "tests/gateway/test_controlled_calls.py": "whole calls: who hears whom while held, prompted, gathered, broken",
     "tests/gateway/test_status_mapping.py": "whole calls: every row of the carriers' status mapping",
     "tests/gateway/test_traps.py": "whole calls: the races and traps that others fell into, by number",

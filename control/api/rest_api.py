@@ -29,6 +29,7 @@ from control.api.tenant_endpoints import TenantEndpoints, TenantParts
 from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.directory import Directory
+from control.egress_policy import EgressPolicy
 from control.live.ports import RequestWindows
 from control.news import EventNews
 from control.secrets import Cipher
@@ -45,6 +46,8 @@ class ApiParts:
     agents: AgentBook
     directory: Directory
     effective: Effective
+    policy: EgressPolicy
+    """Where users may send us."""
     news: EventNews
     fetch_audio: FetchAudio
     accounts: AccountDesk
@@ -86,7 +89,7 @@ class RestApi:
             proxies=TrustedProxies(parts.trusted_proxies),
             idempotency=parts.store.idempotency,
         )
-        desk = AgentDesk(parts.directory, parts.agents)
+        desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
