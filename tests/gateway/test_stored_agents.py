@@ -66,7 +66,7 @@ class Town:
             "number_id": f"num_{next(self.numbers)}",
             "tenant_id": tenant,
             "number": number,
-            "carrier": self.house.gateway.house.accounts.all()[0].carrier,
+            "carrier": self.house.gateway.house.accounts.of_settings("default")[0].carrier,
             "integration_id": "default",
             "agent_id": agent_id,
             "created_at": now,
