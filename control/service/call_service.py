@@ -443,11 +443,11 @@ class CallService:
         return await self._parts.switchboard.agent(tenant_id, request.agent_id)
 
     async def _account(self, tenant_id: str, carrier: str | None, from_number: str) -> CarrierAccount | None:
-        """The account that a call from this number goes through: the number's, else the only one there is."""
+        """The account that a call from this number goes through: the number's, else the only one of the tenant's."""
         named = await self._parts.switchboard.account_of(tenant_id, from_number)
-        theirs = await self._parts.accounts.of_tenant(tenant_id)
         if named is not None and carrier in (None, named[0]):
-            return next((each for each in theirs if (each.carrier, each.integration_id) == named), None)
+            return await self._parts.accounts.fetch(*named)
+        theirs = await self._parts.accounts.of_tenant(tenant_id)
         possible = [each for each in theirs if carrier in (None, each.carrier)]
         if carrier is not None and len(possible) > 1:
             possible = [each for each in possible if each.integration_id == DEFAULT]
