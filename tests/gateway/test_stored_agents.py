@@ -140,6 +140,7 @@ def test_a_stored_agent_is_dialled_with_by_its_tenant_alone(
             agent_id = await here.agent(
                 here.acme, from_number=OURS, instructions="Sell {{product.name}}.", metadata={"team": "a"}
             )
+            await here.claim(OURS, agent_id)
             dial = {"to": THEIRS, "agent_id": agent_id, "variables": {"product": {"name": "tea"}}}
             theirs = await here.default.ask("POST", "/v1/calls", json=dial)
             assert (theirs.status, theirs.code) == (422, "agent_not_found")
