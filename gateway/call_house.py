@@ -16,6 +16,7 @@ import structlog
 
 from control.agent_book import AgentBook
 from control.agent_run import EffectiveAgent
+from control.api.ports import FetchAudio
 from control.directory import Directory
 from control.news import EventNews
 from control.service.admission import RENEWED, Admission
@@ -23,7 +24,7 @@ from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
 from control.service.number_office import NumberOffice
-from control.service.ports import Describe, Tools, World
+from control.service.ports import AgentServers, Describe, Tools, World
 from control.service.provider_accounts import ProviderAccounts
 from control.service.reception import House, Reception
 from control.service.reconciliation import PERIOD, Reconciliation
@@ -35,7 +36,7 @@ from gateway.account_book import Accounts, StoredAccounts
 from gateway.accounts import settings_accounts
 from gateway.call_runner import AgentProvider, CallServices
 from gateway.calls import CallDefaults, Calls
-from gateway.configured_agents import agent_defaults, agent_provider, directory, tariff
+from gateway.configured_agents import agent_defaults, agent_providers, directory, tariff
 from gateway.egress import egress_policy
 from gateway.journal import Journal
 from gateway.live_state import LiveState
@@ -107,6 +108,8 @@ async def call_house(
     live: LiveState,
     describe: Describe,
     tools: Tools,
+    servers: AgentServers,
+    fetch_audio: FetchAudio,
 ) -> AsyncIterator[CallHouse]:
     """Open everything; leaving closes it, calls and all.
 
@@ -175,6 +178,8 @@ async def call_house(
                 providers=providers,
                 room=room,
                 tools=tools,
+                servers=servers,
+                fetch_audio=fetch_audio,
                 describe=describe,
                 world=world,
                 node=node,
@@ -245,14 +250,14 @@ async def _part(service: CallService) -> None:
 def _room(
     settings: Settings, calls: Calls, services: CallServices, tokens: StreamTokens, lag: LoopLag
 ) -> MediaRoom:
-    def provider(agent: EffectiveAgent) -> AgentProvider:
-        return agent_provider(settings, agent)
+    def providers(agent: EffectiveAgent) -> tuple[AgentProvider, ...]:
+        return agent_providers(settings, agent)
 
     return MediaRoom(
         calls,
         services,
         tokens,
-        provider=provider,
+        providers=providers,
         media_url=media_origin(settings.public_url or f"http://{settings.host}:{settings.port}"),
         overloaded=lag.overloaded,
     )

@@ -14,6 +14,7 @@ import structlog
 
 from control.agent_run import EffectiveAgent
 from control.agents import Agent, ad_hoc_agent
+from control.api.ports import FetchAudio
 from control.brief import CallBrief, CallPorts
 from control.call import Call
 from control.call_gather import GatherView
@@ -36,6 +37,7 @@ from control.service.keeper import Keeper
 from control.service.ledger import Ledger
 from control.service.live_call import LiveCall
 from control.service.ports import (
+    AgentServers,
     CallStore,
     CarrierAccount,
     CarrierAccounts,
@@ -49,7 +51,8 @@ from control.service.reception import Reception
 from control.service.stream_gaps import StreamGaps
 from control.service.switchboard import Destination, Switchboard
 from control.stores.errors import StoreUnavailable
-from control.stores.idempotency import Claimed
+from control.stores.idempotency import Claim, Claimed, ClaimOutcome
+from control.stores.patience import within
 from control.templates import TextsUnfilled
 from telephony.calls import Answered, CallEvent, HungUp, Initiated, LegToken, Ringing, TwimlRequested
 from telephony.causes import Direction
@@ -65,6 +68,8 @@ TOKEN_LIFETIME = 60.0
 RING_SLACK = 10.0
 # Who asked for a dial waits so long for the carrier's answer, and is then told that it is not known.
 DIAL_PATIENCE = 12.0
+# A database that has not taken a new call by then is one that does not answer.
+STORE_PATIENCE = 5.0
 
 NOT_IN_PROGRESS = Refused(status=409, code="call_not_in_progress", detail="Call is not in progress")
 NO_CONTROL = Refused(
@@ -91,6 +96,9 @@ class Parts:
     providers: ProviderAccounts
     room: MediaRoom
     tools: Tools
+    servers: AgentServers
+    fetch_audio: FetchAudio
+    """Of tools' fillers."""
     describe: Describe
     world: World
     node: str
@@ -118,6 +126,7 @@ class CallService:
         self._finishing = False
         self._patience = 0.0
         self._left_over: Callable[[HungUp], bool] = lambda _: False
+        self._unmade: Callable[[CallRecord], None] = lambda _: None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -133,6 +142,10 @@ class CallService:
     def watch_ends(self, left_over: Callable[[HungUp], bool]) -> None:
         """Have somebody look at the ends of calls that are not here; returns whether it was one of theirs."""
         self._left_over = left_over
+
+    def watch_unmade(self, unmade: Callable[[CallRecord], None]) -> None:
+        """Have somebody see to the records of calls that were not made, and may be in the store all the same."""
+        self._unmade = unmade
 
     # Whether there is room
 
@@ -291,6 +304,9 @@ class CallService:
 
     async def _destination(self, record: CallRecord) -> Destination | None:
         """Where the call leads; None: nobody can tell."""
+        if self._parts.keeper.is_failing():  # and would be waited for while it rings
+            log.warning("call refused: the database does not answer")
+            return None
         try:
             return await self._parts.switchboard.answering(
                 record.to_number,
@@ -371,7 +387,7 @@ class CallService:
             refused = await self._parts.admission.enter(tenant_id, brief.record.call_id)
             if refused is not None:
                 return refused
-            added = await self._parts.store.add_call(brief.record, (), request.claim)
+            added = await self._add(brief.record, request.claim)
             if not isinstance(added, Claimed):
                 return added
             call = self._make(brief, effective, account, request.ring_timeout + RING_SLACK)
@@ -386,6 +402,18 @@ class CallService:
             self._reserved -= 1
             self._settle()
         return await self._dialled(call)
+
+    async def _add(self, record: CallRecord, claim: Claim | None) -> ClaimOutcome:
+        """Have a new call on record before anybody is asked to make it.
+
+        Raises:
+            StoreUnavailable: it has not said that it has it.
+        """
+        try:
+            return await within(STORE_PATIENCE, self._parts.store.add_call(record, (), claim))
+        except StoreUnavailable:
+            self._unmade(record)
+            raise
 
     async def _prepare(
         self, tenant_id: str, request: DialRequest
@@ -549,10 +577,12 @@ class CallService:
         ports = CallPorts(
             mint_stream=mint,
             new_id=world.new_id,
-            built_in=built_in_of(agent, world.new_id),
+            # Its server may give the call other tools.
+            built_in=lambda name, arguments: built_in_of(live.agent, world.new_id)(name, arguments),
+            filler=lambda name: live.filler(name),
             begun_at=begun_at,
         )
-        return LiveCall(
+        live = LiveCall(
             Call(brief, ports, now),
             agent=agent,
             account=account,
@@ -560,6 +590,8 @@ class CallService:
             chronicle=Chronicle(record, new_id=world.new_id, begun_at=begun_at, now=now),
             room=self._parts.room,
             tools=self._parts.tools,
+            servers=self._parts.servers,
+            fetch_audio=self._parts.fetch_audio,
             describe=self._parts.describe,
             price=self._price_of(agent),
             world=world,
@@ -568,6 +600,7 @@ class CallService:
             renamed=self._renamed,
             closed=self._closed,
         )
+        return live
 
     def _price_of(self, agent: EffectiveAgent | None) -> Callable[[CallRecord], CallRecord]:
         model = agent.session.model if agent is not None else None
@@ -646,6 +679,8 @@ def _with_agent(
         agent_version=agent.version if agent is not None else None,
         rate_per_minute=effective.rate_per_minute if effective is not None else Decimal(0),
         recording_enabled=effective is not None and effective.policy.record,
+        metadata=dict(agent.config.metadata or {}) if agent is not None else {},
+        webhook_url=agent.config.webhook_url if agent is not None else None,
     )
 
 
