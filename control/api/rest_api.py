@@ -91,9 +91,9 @@ class RestApi:
         )
         desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
-            *CallEndpoints(parts.calls, parts.store).endpoints(),
+            *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
-            *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
+            *EventEndpoints(parts.calls, parts.store, parts.news, parts.tenants.tenancy).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
             *NumberEndpoints(parts.store.numbers, parts.office, parts.find_agent).endpoints(),
             *IntegrationEndpoints(parts.store, parts.accounts, parts.cipher).endpoints(),
