@@ -22,7 +22,12 @@ from control.api.integration_endpoints import IntegrationEndpoints
 from control.api.number_endpoints import FindAgent, NumberEndpoints
 from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
+<<<<<<< HEAD
 from control.api.ports import AccountDesk, CallControl, Effective, FetchAudio, HealthChecks
+=======
+from control.api.ports import CallControl, Effective, FetchAudio, HealthChecks, RecordingRoom
+from control.api.recording_endpoints import RecordingEndpoints
+>>>>>>> main
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
 from control.api.tenant_endpoints import TenantEndpoints, TenantParts
@@ -50,10 +55,14 @@ class ApiParts:
     """Where users may send us."""
     news: EventNews
     fetch_audio: FetchAudio
+<<<<<<< HEAD
     accounts: AccountDesk
     office: NumberOffice
     find_agent: FindAgent
     cipher: Cipher
+=======
+    recordings: RecordingRoom
+>>>>>>> main
     health: HealthChecks
     carriers: Callable[[str], Awaitable[frozenset[str]]]
     webhooks: WebhookParts
@@ -89,17 +98,23 @@ class RestApi:
             proxies=TrustedProxies(parts.trusted_proxies),
             idempotency=parts.store.idempotency,
         )
+        self._recordings = RecordingEndpoints(parts.store, parts.recordings)
         desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
-            *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy).endpoints(),
+            *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy, parts.recordings).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news, parts.tenants.tenancy).endpoints(),
+<<<<<<< HEAD
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
             *NumberEndpoints(parts.store.numbers, parts.office, parts.find_agent).endpoints(),
             *IntegrationEndpoints(parts.store, parts.accounts, parts.cipher).endpoints(),
+=======
+            *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio, parts.recordings).endpoints(),
+>>>>>>> main
             *AgentEndpoints(desk, parts.effective).endpoints(),
             *AgentVersionEndpoints(desk).endpoints(),
             *AgentToolEndpoints(desk).endpoints(),
+            *self._recordings.endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
             *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
             *TenantEndpoints(parts.store, gate, parts.tenants).endpoints(),
@@ -122,6 +137,7 @@ class RestApi:
 
     def add_to(self, app: web.Application) -> None:
         self._reception.add_to(app, self.endpoints)
+        self._recordings.add_to(app)
         Pages(self.document()).add_to(app)
         app.on_shutdown.append(self._let_followers_go)
 
