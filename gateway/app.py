@@ -30,12 +30,8 @@ from gateway.links import connect
 from gateway.live_state import live_state
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
-<<<<<<< HEAD
-from gateway.rest_house import calls_secret, described, rest_house
-=======
 from gateway.recording_files import RecordingFiles
-from gateway.rest_house import calls_secret, described, egress_policy, rest_house
->>>>>>> main
+from gateway.rest_house import calls_secret, described, rest_house
 from gateway.server import create_app, create_metrics_app, serving
 from gateway.server_signing import ServerSigning
 from gateway.settings import Settings

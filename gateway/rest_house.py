@@ -25,14 +25,10 @@ from gateway.accounts import Account
 from gateway.audio_fetch import AudioFetch
 from gateway.call_house import CallHouse, node_of
 from gateway.delivering import delivering
-<<<<<<< HEAD
 from gateway.egress import Egress, egress_policy
 from gateway.links import connect
-=======
-from gateway.egress import Egress
 from gateway.recording_house import recording_house
 from gateway.recording_room import RecordingRoom
->>>>>>> main
 from gateway.secret_keys import load_webhook_secret, secret_keys
 from gateway.server import our_version
 from gateway.settings import Settings, networks_of
@@ -69,22 +65,15 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 effective=house.reception.effective,
                 policy=egress_policy(settings),
                 news=house.news,
-<<<<<<< HEAD
-                fetch_audio=AudioFetch(egress),
+                fetch_audio=fetch_audio,
+                recordings=room,
                 accounts=AccountDesk(settings, house.accounts, house.providers, policy, connect),
                 office=house.office,
                 find_agent=house.switchboard,
                 cipher=cipher,
-                health=_HealthChecks(house),
+                health=_HealthChecks(house, room),
                 carriers=house.accounts.carriers,
                 webhooks=WebhookParts(policy=policy, cipher=cipher, sending=worker),
-=======
-                fetch_audio=fetch_audio,
-                recordings=room,
-                health=_HealthChecks(house, room),
-                webhooks=WebhookParts(policy=egress_policy(settings), cipher=cipher, sending=worker),
-                carriers=lambda: frozenset(account.carrier for account in house.accounts.all()),
->>>>>>> main
                 gaps=house.service.gaps.typical,
                 version=our_version(),
                 tenants=TenantParts(
@@ -174,13 +163,8 @@ class _HealthChecks:
         self._house = house
         self._room = room
 
-<<<<<<< HEAD
     async def __call__(self, tenant_id: str) -> Mapping[str, Health]:
-        found = {"database": await self._database()}
-=======
-    async def __call__(self) -> Mapping[str, Health]:
         found = {"database": await self._database(), "recordings": await self._recordings()}
->>>>>>> main
         if self._house.live.redis is not None:
             found["redis"] = await self._house.live.redis()
         reasons = self._house.unready()

@@ -1,10 +1,6 @@
 """What the API needs of the rest of the house."""
 
-<<<<<<< HEAD
-from collections.abc import Mapping, Sequence
-=======
-from collections.abc import AsyncIterator, Mapping
->>>>>>> main
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -15,12 +11,9 @@ from control.call_gather import GatherView
 from control.call_record import CallRecord
 from control.call_transfer import TransferView
 from control.dialling import DialOutcome, DialRequest
-<<<<<<< HEAD
 from control.integrations import Vendor
-=======
 from control.recording_check import Found, Remedy
 from control.recordings import Recording
->>>>>>> main
 from control.requests import Answer, CallRequest
 
 

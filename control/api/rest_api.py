@@ -22,12 +22,8 @@ from control.api.integration_endpoints import IntegrationEndpoints
 from control.api.number_endpoints import FindAgent, NumberEndpoints
 from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
-<<<<<<< HEAD
-from control.api.ports import AccountDesk, CallControl, Effective, FetchAudio, HealthChecks
-=======
-from control.api.ports import CallControl, Effective, FetchAudio, HealthChecks, RecordingRoom
+from control.api.ports import AccountDesk, CallControl, Effective, FetchAudio, HealthChecks, RecordingRoom
 from control.api.recording_endpoints import RecordingEndpoints
->>>>>>> main
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
 from control.api.tenant_endpoints import TenantEndpoints, TenantParts
@@ -55,14 +51,11 @@ class ApiParts:
     """Where users may send us."""
     news: EventNews
     fetch_audio: FetchAudio
-<<<<<<< HEAD
     accounts: AccountDesk
     office: NumberOffice
     find_agent: FindAgent
     cipher: Cipher
-=======
     recordings: RecordingRoom
->>>>>>> main
     health: HealthChecks
     carriers: Callable[[str], Awaitable[frozenset[str]]]
     webhooks: WebhookParts
@@ -104,13 +97,9 @@ class RestApi:
             *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy, parts.recordings).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news, parts.tenants.tenancy).endpoints(),
-<<<<<<< HEAD
-            *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
+            *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio, parts.recordings).endpoints(),
             *NumberEndpoints(parts.store.numbers, parts.office, parts.find_agent).endpoints(),
             *IntegrationEndpoints(parts.store, parts.accounts, parts.cipher).endpoints(),
-=======
-            *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio, parts.recordings).endpoints(),
->>>>>>> main
             *AgentEndpoints(desk, parts.effective).endpoints(),
             *AgentVersionEndpoints(desk).endpoints(),
             *AgentToolEndpoints(desk).endpoints(),

@@ -30,11 +30,8 @@ from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
 from control.stores.numbers import Numbers
 from control.stores.platform import Platform
-<<<<<<< HEAD
-from control.stores.secret_columns import SecretColumns
-=======
 from control.stores.recordings import Recordings
->>>>>>> main
+from control.stores.secret_columns import SecretColumns
 from control.stores.statistics import Statistics
 from control.stores.tenants import Tenants
 from control.stores.tool_logs import ToolLogs
