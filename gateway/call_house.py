@@ -29,6 +29,7 @@ from control.service.switchboard import Switchboard
 from control.stores.store import Store
 from control.stores.urls import sqlite_url
 from control.tenancy import Tenancy, Terms
+from control.tenant_secrets import TenantSecrets
 from gateway.accounts import Accounts, accounts_of
 from gateway.call_runner import AgentProvider, CallServices
 from gateway.calls import CallDefaults, Calls
@@ -131,7 +132,8 @@ async def call_house(
         keeper = Keeper(store, journal, world, stored)
         node = node_of(settings.data_dir)
         agents = directory(settings, world.wall())
-        book = AgentBook(store.agents, secret_keys(settings), new_id=world.new_id, clock=world.wall)
+        cipher = secret_keys(settings)
+        book = AgentBook(store.agents, cipher, new_id=world.new_id, clock=world.wall)
         bare = BareCalls(keeper, world, node=node, agent_id=agents.default.agent_id, describe=describe)
         calls = Calls(defaults, services, bare=bare, overloaded=lag.overloaded)
         tokens = StreamTokens()
@@ -157,7 +159,7 @@ async def call_house(
                 keeper=keeper,
                 accounts=accounts,
                 reception=reception,
-                switchboard=Switchboard(agents, book, store.numbers),
+                switchboard=Switchboard(agents, book, store.numbers, TenantSecrets(store.tenants, cipher).of),
                 room=room,
                 tools=tools,
                 describe=describe,

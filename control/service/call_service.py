@@ -45,7 +45,7 @@ from control.service.ports import (
 )
 from control.service.reception import Reception
 from control.service.stream_gaps import StreamGaps
-from control.service.switchboard import Destination, Switchboard
+from control.service.switchboard import Destination, Switchboard, in_time
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claimed
 from control.templates import TextsUnfilled
@@ -266,9 +266,10 @@ class CallService:
         return destination, effective, None
 
     async def _entered(self, call_id: str, tenant_id: str) -> bool:
-        """Whether the tenant may have one more call."""
+        """Whether the tenant may have one more call; it may not where that is not known in time."""
         try:
-            refused = await self._parts.admission.enter(tenant_id, call_id)
+            async with in_time():
+                refused = await self._parts.admission.enter(tenant_id, call_id)
         except StoreUnavailable as fault:
             log.warning("call refused: what its tenant may is not known", reason=str(fault))
             return False
@@ -418,7 +419,8 @@ class CallService:
     async def _agent(self, tenant_id: str, request: DialRequest) -> Agent | None:
         """The agent that is to talk."""
         if request.agent is not None:
-            return ad_hoc_agent(request.agent, self._world.wall(), tenant_id=tenant_id)
+            brought = ad_hoc_agent(request.agent, self._world.wall(), tenant_id=tenant_id)
+            return replace(brought, signing=await self._parts.switchboard.signing(tenant_id))
         if request.agent_id is None:
             return self._parts.switchboard.default
         return await self._parts.switchboard.agent(tenant_id, request.agent_id)

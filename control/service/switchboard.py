@@ -7,7 +7,7 @@ every new call is while the database does not answer. Calls that live ask for no
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -66,10 +66,21 @@ class Destination:
 class Switchboard:
     """Driven by the service, once per call that comes in or is to be made."""
 
-    def __init__(self, directory: Directory, agents: StoredAgents, stored: StoredNumbers) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        agents: StoredAgents,
+        stored: StoredNumbers,
+        secrets: Callable[[str], Awaitable[tuple[str, ...]]],
+    ) -> None:
+        """
+        Args:
+            secrets: returns what proves a tenant's requests; none: the gateway's own secret does.
+        """
         self._directory = directory
         self._agents = agents
         self._numbers = stored
+        self._secrets = secrets
 
     @property
     def default(self) -> Agent:
@@ -86,7 +97,7 @@ class Switchboard:
         listed = self._directory.answering(called, carrier=carrier, integration_id=integration_id)
         if listed is not None:
             return Destination(listed.tenant_id, listed)
-        async with _in_time():
+        async with in_time():
             return await self._stored(called, carrier, integration_id)
 
     async def agent(self, tenant_id: str, id_or_name: str) -> Agent | None:
@@ -99,8 +110,18 @@ class Switchboard:
         configured = self._directory.agent(id_or_name)
         if configured is not None and configured.tenant_id == tenant_id:
             return configured
-        async with _in_time():
+        async with in_time():
             return await self._agents.current(tenant_id, id_or_name)
+
+    async def signing(self, tenant_id: str) -> tuple[str, ...]:
+        """What proves the requests of a tenant's agent that is stored nowhere, so that nobody else's secret does.
+
+        Raises:
+            StoreUnavailable: nobody can say in time.
+            SecretUnreadable
+        """
+        async with in_time():
+            return await self._secrets(tenant_id)
 
     async def account_of(self, tenant_id: str, number: str) -> tuple[str, str] | None:
         """Find the carrier account that one of the tenant's numbers is with, if that is said.
@@ -111,7 +132,7 @@ class Switchboard:
         entry = self._directory.number(number) if tenant_id == DEFAULT_TENANT else None
         if entry is not None:
             return None if entry.carrier is None else (entry.carrier, entry.integration_id)
-        async with _in_time():
+        async with in_time():
             held = await self._numbers.held(tenant_id, number)
         return None if held is None else (held.carrier, held.integration_id)
 
@@ -137,7 +158,12 @@ def _canonical(called: str | None) -> str | None:
 
 
 @asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
+async def in_time() -> AsyncIterator[None]:
+    """Whatever a new call waits for ends within `PATIENCE`, or is as if the database did not answer.
+
+    Raises:
+        StoreUnavailable: it has not.
+    """
     try:
         async with asyncio.timeout(PATIENCE):
             yield

@@ -62,8 +62,10 @@ class Register:
 
     def __init__(self) -> None:
         self.tenants: dict[str, Tenant] = {}
+        self.delay = 0.0
 
     async def get(self, tenant_id: str) -> Tenant | None:
+        await asyncio.sleep(self.delay)
         return self.tenants.get(tenant_id)
 
     def put(self, tenant_id: str = "default", **terms: Any) -> None:
@@ -391,6 +393,10 @@ class Bookshelf:
         await self._answer()
         return any((each.carrier, each.integration_id) == (carrier, integration_id) for each in self.numbers)
 
+    async def secrets(self, tenant_id: str) -> tuple[str, ...]:
+        await self._answer()
+        return () if tenant_id == "default" else (f"whsec_{tenant_id}",)
+
     def has(self, agent_id: str, *, tenant: str = "acme", version: int = 1, **config: Any) -> Agent:
         """Store an agent, or another version of it."""
         self.agents[agent_id] = Agent(
@@ -471,7 +477,9 @@ class Scene:
                 keeper=self.keeper,
                 accounts=self.accounts,
                 reception=Reception(house()),
-                switchboard=Switchboard(directory(unlisted=unlisted, agents=agents), self.books, self.books),
+                switchboard=Switchboard(
+                    directory(unlisted=unlisted, agents=agents), self.books, self.books, self.books.secrets
+                ),
                 room=self.room,
                 tools=self.tools,
                 describe=lambda record: {"call_id": record.call_id, "status": record.status.value},
