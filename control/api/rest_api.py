@@ -83,9 +83,9 @@ class RestApi:
         )
         desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
-            *CallEndpoints(parts.calls, parts.store).endpoints(),
+            *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
-            *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
+            *EventEndpoints(parts.calls, parts.store, parts.news, parts.tenants.tenancy).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
             *AgentEndpoints(desk, parts.effective).endpoints(),
             *AgentVersionEndpoints(desk).endpoints(),
