@@ -3,7 +3,7 @@
 Theory of operation. A schema is a program that somebody else wrote and every call of a process waits for. So it is
 small, its references are its own and do not go round in circles, and what can take unbounded time (`pattern`, whose
 regular expressions backtrack, and `uniqueItems`) is shown to the model but not run here. Whether it is a schema at all
-takes `jsonschema` a third of a second for the largest, and `jsonschema_rs` a thousandth of that (ADR 0010).
+takes `jsonschema` a third of a second for the largest, and `jsonschema_rs` a thousandth of that (ADR 0011).
 """
 
 from collections.abc import Iterator, Mapping
