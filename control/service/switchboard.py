@@ -14,6 +14,7 @@ from typing import Protocol
 
 from control.agents import Agent
 from control.directory import Directory
+from control.integrations import DEFAULT
 from control.stores.errors import StoreUnavailable
 from control.stores.keys import DEFAULT_TENANT
 from control.stores.numbers import NumberRoute
@@ -21,9 +22,6 @@ from telephony import numbers
 
 # Seconds. Twilio waits 15 for the document that answers a call, of which the agent may have up to 10.
 PATIENCE = 2.0
-
-SETTINGS_ACCOUNT = "default"
-"""The integration id of the accounts that the settings describe."""
 
 
 class StoredAgents(Protocol):
@@ -87,18 +85,24 @@ class Switchboard:
         """The agent that the settings describe."""
         return self._directory.default
 
-    async def answering(self, called: str | None, *, carrier: str, integration_id: str) -> Destination:
+    async def answering(
+        self, called: str | None, *, carrier: str, integration_id: str, tenant_id: str = DEFAULT_TENANT
+    ) -> Destination:
         """Find who answers a call to `called` which this carrier account brings.
+
+        Args:
+            tenant_id: whose account it is; whoever signs for one may not speak for another's.
 
         Raises:
             StoreUnavailable: nobody can say in time.
             SecretUnreadable
         """
-        listed = self._directory.answering(called, carrier=carrier, integration_id=integration_id)
-        if listed is not None:
-            return Destination(listed.tenant_id, listed)
+        if tenant_id == DEFAULT_TENANT:
+            listed = self._directory.answering(called, carrier=carrier, integration_id=integration_id)
+            if listed is not None:
+                return Destination(listed.tenant_id, listed)
         async with in_time():
-            return await self._stored(called, carrier, integration_id)
+            return await self._stored(called, carrier, integration_id, tenant_id)
 
     async def agent(self, tenant_id: str, id_or_name: str) -> Agent | None:
         """Find an agent of the tenant's by its id, or one of the settings by its name, too.
@@ -136,7 +140,9 @@ class Switchboard:
             held = await self._numbers.held(tenant_id, number)
         return None if held is None else (held.carrier, held.integration_id)
 
-    async def _stored(self, called: str | None, carrier: str, integration_id: str) -> Destination:
+    async def _stored(
+        self, called: str | None, carrier: str, integration_id: str, tenant_id: str
+    ) -> Destination:
         number = _canonical(called)
         route = None if number is None else await self._numbers.route(carrier, integration_id, number)
         if route is not None:
@@ -144,8 +150,8 @@ class Switchboard:
             agent = None if agent_id is None else await self.agent(route.tenant_id, agent_id)
             return Destination(route.tenant_id, agent)
         # Whoever else has an account with the carrier does not mean the agent of the settings by it.
-        if integration_id != SETTINGS_ACCOUNT:
-            return Destination(DEFAULT_TENANT, None)
+        if integration_id != DEFAULT:
+            return Destination(tenant_id, None)
         any_stored = await self._numbers.any_with(carrier, integration_id)
         return Destination(DEFAULT_TENANT, self._directory.otherwise(any_stored=any_stored))
 
