@@ -238,7 +238,7 @@ class CallService:
         call: LiveCall | None = None
         refusal: RejectReason | None = None
         try:
-            destination, effective, refusal = await self._receive(arrival)
+            destination, effective, refusal = await self._received(arrival)
             record = _with_agent(arrival.record, destination, effective)
             brief = self._parts.reception.inbound(record, effective, account.capabilities, refusal)
             call = self._make(brief, effective, account, TOKEN_LIFETIME)
@@ -252,6 +252,16 @@ class CallService:
         call.begin()
         for event in (arrival.event, *arrival.said):
             call.tell(event)
+
+    async def _received(
+        self, arrival: Arrival
+    ) -> tuple[Destination | None, EffectiveAgent | None, RejectReason | None]:
+        """What becomes of it; a fault of ours leaves no caller ringing."""
+        try:
+            return await self._receive(arrival)
+        except Exception:
+            log.exception("call refused: a fault of ours", call_id=arrival.call_id)
+            return None, None, RejectReason.UNAVAILABLE
 
     async def _receive(
         self, arrival: Arrival

@@ -69,9 +69,12 @@ class Register:
     def __init__(self) -> None:
         self.tenants: dict[str, Tenant] = {}
         self.delay = 0.0
+        self.fault: Exception | None = None
 
     async def get(self, tenant_id: str) -> Tenant | None:
         await asyncio.sleep(self.delay)
+        if self.fault is not None:
+            raise self.fault
         return self.tenants.get(tenant_id)
 
     def put(self, tenant_id: str = "default", **terms: Any) -> None:

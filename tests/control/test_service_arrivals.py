@@ -197,3 +197,22 @@ def test_a_tenant_whose_terms_nobody_can_tell_in_time_has_its_call_refused(virtu
         await scene.close()
 
     virtual(scenario())
+
+
+def test_a_fault_of_ours_leaves_no_caller_ringing(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        stored(scene)
+        scene.tenants.fault = ZeroDivisionError()
+        await scene.rings()
+        await scene.settles()
+        (reject,) = scene.account.of(Reject)
+        assert reject.reason is RejectReason.UNAVAILABLE
+        scene.hung_up("leg-a")
+        await scene.settles()
+        scene.tenants.fault = None
+        later = await scene.rings("leg-b")
+        assert later in scene.room.media
+        await scene.close()
+
+    virtual(scenario())
