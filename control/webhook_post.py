@@ -20,14 +20,14 @@ class WebhookPost:
 
     fetch: Fetch
     cipher: Cipher
-    """Opens the endpoints' secrets: one, or several with spaces between while one replaces another."""
+    """Opens the endpoints' secrets."""
     call_secret: Callable[[str], Awaitable[str]]
     """The secret that signs what goes to the URLs of calls, by tenant."""
 
     async def send(self, due: Due, now: datetime) -> OutgoingAnswer | EgressFailed:
         """Post it once; what came back, or why nothing did."""
         try:
-            keys = [check_webhook_secret(key) for key in await self._keys(due)]
+            keys = [check_webhook_secret(key) for key in await self._keys(due, now)]
         except SecretUnreadable:
             return EgressRefused("the endpoint's secret cannot be decrypted: no key of ours opens it")
         except ValueError:
@@ -45,10 +45,15 @@ class WebhookPost:
         except EgressFailed as failed:
             return failed
 
-    async def _keys(self, due: Due) -> list[str]:
+    async def _keys(self, due: Due, now: datetime) -> list[str]:
+        """What signs it; both secrets while one replaces the other."""
         if due.webhook is None:
             return [await self.call_secret(due.event.tenant_id)]
-        keys = self.cipher.decrypt(due.webhook.secret).split()
-        if not keys:
-            raise ValueError("no secret at all")  # never unsigned
-        return keys
+        kept = [due.webhook.secret]
+        if due.webhook.previous_secret is not None and _is_before(now, due.webhook.previous_until):
+            kept.append(due.webhook.previous_secret)
+        return [self.cipher.decrypt(each) for each in kept]
+
+
+def _is_before(now: datetime, end: datetime | None) -> bool:
+    return end is not None and now < end

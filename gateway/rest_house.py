@@ -11,9 +11,11 @@ import structlog
 from control.api.ports import Health
 from control.api.rest_api import ApiParts, RestApi
 from control.api.shapes import call_object
+from control.api.webhook_endpoints import WebhookParts
 from control.call_record import CallRecord
 from control.deliveries import DeliveryWorker
 from control.egress_policy import EgressPolicy
+from control.secrets import Cipher
 from control.stores.errors import StoreUnavailable
 from control.webhook_post import WebhookPost
 from gateway.accounts import Account
@@ -40,7 +42,8 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
         StoreError: the database does not answer.
     """
     async with AsyncExitStack() as stack:
-        worker = _worker(settings, house, egress)
+        cipher = secret_keys(settings)
+        worker = _worker(settings, house, egress, cipher)
         house.hears_of_events.append(worker.notify)
         await stack.enter_async_context(delivering(worker))
         await _ensure_first_key(house, settings)
@@ -51,6 +54,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 news=house.news,
                 fetch_audio=AudioFetch(egress),
                 health=_HealthChecks(house),
+                webhooks=WebhookParts(policy=egress_policy(settings), cipher=cipher, sending=worker),
                 carriers=lambda: frozenset(account.carrier for account in house.accounts.all()),
                 gaps=house.service.gaps.typical,
                 version=our_version(),
@@ -75,17 +79,13 @@ def calls_secret(settings: Settings) -> str:
     return load_webhook_secret(own.get_secret_value() if own is not None else None, settings.data_dir)
 
 
-def _worker(settings: Settings, house: CallHouse, egress: Egress) -> DeliveryWorker:
+def _worker(settings: Settings, house: CallHouse, egress: Egress, cipher: Cipher) -> DeliveryWorker:
     secret = calls_secret(settings)
 
     async def call_secret(_: str) -> str:
         return secret
 
-    post = WebhookPost(
-        fetch=egress,
-        cipher=secret_keys(settings),
-        call_secret=call_secret,
-    )
+    post = WebhookPost(fetch=egress, cipher=cipher, call_secret=call_secret)
     return DeliveryWorker(
         house.store.deliveries, house.store.webhooks, post=post, clock=lambda: datetime.now(UTC)
     )

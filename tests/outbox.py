@@ -12,7 +12,7 @@ from control.call_record import CallRecord, EventRecord
 from control.deliveries import BOUNDS, Bounds, DeliveryWorker
 from control.egress_policy import EgressPolicy
 from control.secrets import SecretKeys, new_key
-from control.stores.deliveries import LoggedAttempt
+from control.stores.delivery_log import LoggedAttempt
 from control.stores.store import Store
 from control.stores.urls import sqlite_url
 from control.stores.webhooks import Webhook
@@ -159,6 +159,10 @@ class House:
             await asyncio.sleep(pause)
             pause = min(2 * pause, 600.0)
 
+    @property
+    def delivery_log(self) -> Any:
+        return Announced(self.store.delivery_log)
+
     async def log(self, call_id: str) -> list[LoggedAttempt]:
-        attempts: list[LoggedAttempt] = await self.deliveries.of_call(TENANT, call_id)
+        attempts: list[LoggedAttempt] = await self.delivery_log.of_call(TENANT, call_id)
         return attempts

@@ -57,10 +57,6 @@ TESTED_ELSEWHERE = {
     "control/stores/errors.py": "values without behaviour; tests/contracts raises each",
     "control/stores/keyset.py": "tests/contracts/test_calls.py turns pages in every order",
     "control/stores/local_time.py": "tests/contracts/test_statistics.py: days and hours of every kind of zone",
-    "control/stores/migrating.py": "tests/contracts opens empty databases; tests/gateway/test_app.py migrates one",
-    "control/stores/migrations/versions/0001_calls_and_what_is_around_them.py": "contract tests run on its tables",
-    "control/stores/migrations/versions/0003_stored_agents.py": "tests/contracts/test_agents.py runs on its tables",
-    "control/stores/migrations/versions/0002_tool_runs_and_extractions.py": "contract tests run on its tables",
     "control/api/tool_log_shapes.py": "tests/control/test_api_tool_log_endpoints.py reads them over HTTP",
     "control/stores/search.py": "tests/contracts/test_calls.py searches",
     "control/stores/tables.py": "tables without behaviour; every contract test runs on them",
@@ -71,6 +67,7 @@ TESTED_ELSEWHERE = {
     "control/api/call_table.py": "tests/control/test_api_statistics_endpoints.py reads both kinds of file",
     "control/api/statistics_shapes.py": "tests/control/test_api_statistics_endpoints.py sees each",
     "control/api/rest_api.py": "tests/gateway/test_commands_openapi.py prints it; every test over HTTP asks it",
+    "control/api/webhook_shapes.py": "tests/control/test_api_webhook_endpoints.py reads them over HTTP",
     "control/api/ports.py": "protocols and values; every test of the API is made of them",
     "gateway/order_form.py": "tests/gateway/test_trace.py and test_replay.py write and read orders",
     "gateway/rest_house.py": "tests/control/test_api_platform_endpoints.py and others ask a whole house",
@@ -138,6 +135,8 @@ def own_tests(module: Path) -> list[Path]:
         places.append(ROOT / "tests" / package / Path(*inner) / f"test_{stem}.py")
         if sum(1 for other in modules() if other.parts[0] == package and other.stem == stem) == 1:
             places.append(ROOT / "tests" / package / f"test_{stem}.py")
+        if module.parent.name == "versions":
+            places.append(ROOT / "tests" / "contracts" / "test_migrating.py")
         if module.parts[:2] == ("control", "stores"):  # every one of them on each database
             places.append(ROOT / "tests" / "contracts" / f"test_{stem}.py")
     return places

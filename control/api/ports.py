@@ -46,6 +46,18 @@ class CallControl(Protocol):
     def draining(self) -> bool: ...
 
 
+class WebhookSending(Protocol):
+    """Sends webhooks that are asked for by hand (`control.deliveries.DeliveryWorker`)."""
+
+    async def send_test(self, tenant_id: str, webhook_id: str) -> str | None:
+        """Send a `webhook.test` to an endpoint; return the delivery's id, None if there is no such endpoint."""
+        ...
+
+    async def retry(self, tenant_id: str, delivery_id: str) -> bool:
+        """Deliver once more; False if there is no such delivery, or its endpoint is disabled."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """How something that we depend on is."""

@@ -53,6 +53,9 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "idempotency_in_progress": ProblemCode(
         409, "The first request with this idempotency key is still being carried out."
     ),
+    # Webhooks
+    "too_many_webhooks": ProblemCode(409, "The tenant has as many endpoints as it may have."),
+    "webhook_disabled": ProblemCode(409, "The endpoint is disabled: nothing is sent to it."),
     # Calls
     "call_live": ProblemCode(409, "The call has not ended."),
     "call_not_in_progress": ProblemCode(409, "The call is not in progress."),

@@ -19,6 +19,7 @@ from control.api.ports import CallControl, FetchAudio, HealthChecks
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
 from control.api.tool_log_endpoints import ToolLogEndpoints
+from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.news import EventNews
 from control.stores.store import Store
 
@@ -32,6 +33,7 @@ class ApiParts:
     news: EventNews
     fetch_audio: FetchAudio
     health: HealthChecks
+    webhooks: WebhookParts
     carriers: Callable[[], frozenset[str]]
     gaps: StreamGaps
     version: str
@@ -60,6 +62,7 @@ class RestApi:
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
+            *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,

@@ -195,10 +195,10 @@ class EventShape(Shape):
 
     id: str
     event: str
-    call_id: str
+    call_id: str | None = Field(description="Null: it is of no call, but of an endpoint.")
     agent_id: str | None
     sequence: int | None = Field(
-        description="Of those that webhooks tell; null for what only the timeline has."
+        description="Of those that webhooks tell of a call; null for what only the timeline has."
     )
     timestamp: Moment
     at: float = Field(description="Seconds since the call began.")
@@ -209,7 +209,7 @@ def event_shape(record: EventRecord) -> EventShape:
     return EventShape(
         id=record.event_id,
         event=record.name,
-        call_id=record.call_id,
+        call_id=record.call_id or None,
         agent_id=record.agent_id,
         sequence=record.sequence,
         timestamp=record.occurred_at,

@@ -1,4 +1,4 @@
-"""What is owed to endpoints: the outbox, and the log of every attempt.
+"""What is owed to endpoints: the outbox. What came of every attempt, `delivery_log` tells.
 
 Theory of operation. Published events are owed to their endpoints in the transaction that keeps them (`owe`), so
 neither is there without the other. A worker claims what is due, posts it, and settles it:
@@ -29,9 +29,6 @@ from control.stores.database import Database
 from control.stores.events import Events, StoredEvent, event_of
 from control.stores.tables import calls, deliveries, delivery_attempts, events, webhooks
 from control.stores.webhooks import Webhook, Webhooks, wanting, webhook_of
-
-LISTED = 500
-"""Attempts in one answer (`api.md`)."""
 
 
 class DeliveryState(StrEnum):
@@ -92,34 +89,21 @@ Settlement = Delivered | RetryAt | Dead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedAttempt:
-    """An attempt as it is listed."""
-
-    delivery_id: str
-    webhook_id: str | None
-    call_id: str | None
-    event: str
-    event_id: str
-    attempt: int
-    url: str = field(repr=False)
-    status_code: int | None
-    success: bool
-    error: str | None
-    duration_ms: int
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """What is owed, and what has become of it."""
 
     delivery_id: str
     webhook_id: str | None
+    """None: the call's own URL."""
     call_id: str | None
+    event: str
+    event_id: str
     state: DeliveryState
     attempts: int
     next_attempt_at: datetime | None
     """None: it waits for the one before it, or is over."""
+    created_at: datetime
+    finished_at: datetime | None
 
 
 class Deliveries:
@@ -342,7 +326,11 @@ class Deliveries:
     # People
 
     async def get(self, tenant_id: str, delivery_id: str) -> Delivery | None:
-        query = select(deliveries).where(_is(tenant_id, delivery_id))
+        query = (
+            select(deliveries, events.c.name, events.c.event_id)
+            .join(events, events.c.position == deliveries.c.position)
+            .where(_is(tenant_id, delivery_id))
+        )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
         if row is None:
@@ -351,9 +339,13 @@ class Deliveries:
             delivery_id=row["delivery_id"],
             webhook_id=row["webhook_id"],
             call_id=row["call_id"],
+            event=row["name"],
+            event_id=row["event_id"],
             state=DeliveryState(row["state"]),
             attempts=row["attempts"],
             next_attempt_at=row["next_attempt_at"],
+            created_at=row["created_at"],
+            finished_at=row["finished_at"],
         )
 
     async def retry(self, tenant_id: str, delivery_id: str, now: datetime) -> bool:
@@ -374,36 +366,6 @@ class Deliveries:
                 .values(state=DeliveryState.PENDING, next_attempt_at=now, lease=None, finished_at=None)
             )
             return result.rowcount == 1
-
-    async def of_call(self, tenant_id: str, call_id: str, limit: int = LISTED) -> list[LoggedAttempt]:
-        """Return the attempts for a call's events, the earliest first."""
-        return await self._log(tenant_id, deliveries.c.call_id == call_id, limit)
-
-    async def of_webhook(self, tenant_id: str, webhook_id: str, limit: int = LISTED) -> list[LoggedAttempt]:
-        """Return an endpoint's last attempts, the latest first."""
-        return await self._log(tenant_id, deliveries.c.webhook_id == webhook_id, limit, latest_first=True)
-
-    async def _log(
-        self, tenant_id: str, which: ColumnElement[bool], limit: int, *, latest_first: bool = False
-    ) -> list[LoggedAttempt]:
-        tried = delivery_attempts.c
-        order = [tried.created_at, tried.attempt, tried.id]
-        query = (
-            select(
-                delivery_attempts,
-                deliveries.c.webhook_id,
-                deliveries.c.call_id,
-                events.c.name,
-                events.c.event_id,
-            )
-            .join(deliveries, deliveries.c.delivery_id == tried.delivery_id)
-            .join(events, events.c.position == deliveries.c.position)
-            .where(deliveries.c.tenant_id == tenant_id, which)
-            .order_by(*[each.desc() for each in order] if latest_first else order)
-            .limit(limit)
-        )
-        async with self._database.read() as connection:
-            return [_logged(row) for row in (await connection.execute(query)).mappings()]
 
 
 def _is(tenant_id: str, delivery_id: str) -> ColumnElement[bool]:
@@ -465,6 +427,7 @@ def _attempt_row(due: Due, attempt: Attempt) -> dict[str, object]:
     return {
         "delivery_id": due.delivery_id,
         "tenant_id": due.event.tenant_id,
+        "webhook_id": due.webhook.webhook_id if due.webhook is not None else None,
         "attempt": due.attempt,
         "url": attempt.url,
         "status_code": attempt.status_code,
@@ -473,20 +436,3 @@ def _attempt_row(due: Due, attempt: Attempt) -> dict[str, object]:
         "duration_ms": attempt.duration_ms,
         "created_at": attempt.at,
     }
-
-
-def _logged(row: RowMapping) -> LoggedAttempt:
-    return LoggedAttempt(
-        delivery_id=row["delivery_id"],
-        webhook_id=row["webhook_id"],
-        call_id=row["call_id"],
-        event=row["name"],
-        event_id=row["event_id"],
-        attempt=row["attempt"],
-        url=row["url"],
-        status_code=row["status_code"],
-        success=row["success"],
-        error=row["error"],
-        duration_ms=row["duration_ms"],
-        created_at=row["created_at"],
-    )

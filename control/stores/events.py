@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ScalarSelect, and_, func, select
+from sqlalchemy import ScalarSelect, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import EventRecord
@@ -51,7 +51,8 @@ class Events:
                 # The tenant is the call's: with both conditions here a planner may walk all of a tenant's events.
                 wanted.append(events.c.call_id == _call_of(tenant_id, call_id))
             if published_only:
-                wanted.append(events.c.sequence.is_not(None))
+                # What is of no call is said of an endpoint, to its owner.
+                wanted.append(or_(events.c.sequence.is_not(None), events.c.call_id.is_(None)))
             query = select(events).where(and_(*wanted)).order_by(events.c.position).limit(limit)
             rows = (await connection.execute(query)).mappings().all()
         return [StoredEvent(row["position"], event_of(row)) for row in rows]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Row, RowMapping, Select, and_, literal, or_, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +20,8 @@ from control.stores.columns import Instant, Money, micros_of, moment_of
 from control.stores.errors import InvalidCursor, InvalidSort
 
 MAX_LIMIT = 100
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,15 @@ class Page:
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_LIMIT:
             raise ValueError(f"a page has 1 to {MAX_LIMIT} entries")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[T]):
+    """A page of a list."""
+
+    entries: tuple[T, ...]
+    next_cursor: str | None
+    """None: it was the last."""
 
 
 @dataclass(frozen=True, slots=True)

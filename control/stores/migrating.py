@@ -26,8 +26,11 @@ _TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDict
 _LOCK = 0x0FF0_0FF0
 
 
-async def upgrade(database: Database) -> list[str]:
+async def upgrade(database: Database, revision: str = "head") -> list[str]:
     """Bring the tables to this release; return the revisions that were applied, none if they are there already.
+
+    Args:
+        revision: an earlier one, to stop at.
 
     Raises:
         SchemaOutdated: the database is of a later release, which this one does not know.
@@ -37,7 +40,7 @@ async def upgrade(database: Database) -> list[str]:
     async with turn, database.write() as connection:
         if database.postgresql:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        return await connection.run_sync(_upgrade)
+        return await connection.run_sync(_upgrade, revision)
 
 
 async def check_schema(database: Database) -> None:
@@ -67,7 +70,7 @@ def _current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _upgrade(connection: Connection) -> list[str]:
+def _upgrade(connection: Connection, revision: str) -> list[str]:
     script = _script()
     known = {revision.revision for revision in script.walk_revisions()}
     current = _current(connection)
@@ -76,11 +79,9 @@ def _upgrade(connection: Connection) -> list[str]:
     applied: list[str] = []
 
     def steps(heads: Any, context: MigrationContext) -> list[RevisionStep]:  # noqa: ANN401  # Alembic's
-        missing = list(script.iterate_revisions("head", heads or "base"))
-        applied.extend(revision.revision for revision in reversed(missing))
-        return [
-            RevisionStep(script.revision_map, revision, is_upgrade=True) for revision in reversed(missing)
-        ]
+        missing = list(script.iterate_revisions(revision, heads or "base"))
+        applied.extend(each.revision for each in reversed(missing))
+        return [RevisionStep(script.revision_map, each, is_upgrade=True) for each in reversed(missing)]
 
     context = MigrationContext.configure(connection, opts={"fn": steps, "transactional_ddl": True})
     with Operations.context(context):

@@ -20,6 +20,7 @@ from control.stores.call_filters import CallFilters
 from control.stores.calls import CallPage, Calls, CallState, Deletion
 from control.stores.database import Database
 from control.stores.deliveries import Deliveries
+from control.stores.delivery_log import DeliveryLog
 from control.stores.events import Events, StoredEvent
 from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, ClaimOutcome, Idempotency
@@ -41,6 +42,7 @@ class Store:
         self._events = Events(database)
         self.agents = Agents(database)
         self.deliveries = Deliveries(database)
+        self.delivery_log = DeliveryLog(database)
         self.extractions = Extractions(database)
         self.idempotency = Idempotency(database)
         self.keys = Keys(database)

@@ -167,6 +167,9 @@ webhooks = Table(
     Column("events", Document, nullable=False),
     Column("agent_id", Text),
     Column("secret", LargeBinary, nullable=False),
+    # Signs too, for a while after it was replaced.
+    Column("previous_secret", LargeBinary),
+    Column("previous_until", Instant),
     Column("payload", Text, nullable=False),
     Column("description", Text),
     Column("created_at", Instant, nullable=False),
@@ -215,6 +218,8 @@ delivery_attempts = Table(
     Column("id", Identity, primary_key=True),
     Column("delivery_id", Text, ForeignKey(deliveries.c.delivery_id, ondelete="CASCADE"), nullable=False),
     Column("tenant_id", Text, nullable=False),
+    # The delivery's own, once more: an endpoint's log is read in the order of its attempts.
+    Column("webhook_id", Text),
     Column("attempt", Integer, nullable=False),
     Column("url", Text, nullable=False),
     Column("status_code", Integer),
@@ -225,6 +230,7 @@ delivery_attempts = Table(
     sqlite_autoincrement=True,
 )
 Index(None, delivery_attempts.c.delivery_id)
+Index(None, delivery_attempts.c.webhook_id, delivery_attempts.c.id)
 
 
 # Who may ask, and what was answered

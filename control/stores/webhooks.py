@@ -6,13 +6,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import EventRecord
 from control.stores.columns import Values
 from control.stores.database import Database
 from control.stores.events import Events
+from control.stores.keyset import Keyset, Listed, Page
 from control.stores.tables import deliveries, webhooks
 
 
@@ -35,6 +36,9 @@ class Webhook:
     agent_id: str | None = None
     """Only this agent's calls."""
     secret: bytes = field(repr=False)
+    previous_secret: bytes | None = field(default=None, repr=False)
+    """The one before, which signs too until `previous_until`."""
+    previous_until: datetime | None = None
     payload: Payload = Payload.ENVELOPE
     description: str | None = None
     created_at: datetime
@@ -53,7 +57,15 @@ class Webhook:
         )
 
 
-_CHANGEABLE = frozenset({"url", "events", "agent_id", "secret", "payload", "description"})
+_CHANGEABLE = frozenset({"url", "events", "agent_id", "payload", "description"})
+
+MOST = 50
+"""Endpoints of one tenant: every event is matched with, and owed to, all of them."""
+
+NEWEST = ("-created_at",)
+SORTABLE: dict[str, ColumnElement[Any]] = {
+    name: webhooks.c[name] for name in ("created_at", "updated_at", "url")
+}
 
 
 class Webhooks:
@@ -62,15 +74,33 @@ class Webhooks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, webhook: Webhook) -> None:
+    async def add(self, webhook: Webhook) -> bool:
+        """Keep a new endpoint; False: its tenant has as many as there may be."""
+        counted = select(func.count()).select_from(webhooks)
         async with self._database.write() as connection:
+            count = await connection.scalar(counted.where(webhooks.c.tenant_id == webhook.tenant_id))
+            if (count or 0) >= MOST:
+                return False
             await connection.execute(insert(webhooks).values(_row(webhook)))
+        return True
 
     async def get(self, tenant_id: str, webhook_id: str) -> Webhook | None:
         async with self._database.read() as connection:
             query = select(webhooks).where(_is(tenant_id, webhook_id))
             row = (await connection.execute(query)).mappings().one_or_none()
         return None if row is None else webhook_of(row)
+
+    async def page(self, tenant_id: str, page: Page) -> Listed[Webhook]:
+        """Return a page of the tenant's endpoints, newest first unless sorted otherwise.
+
+        Raises:
+            InvalidCursor, InvalidSort: what the page asks by.
+        """
+        order = Keyset.of(page.sort or NEWEST, SORTABLE, webhooks.c.webhook_id)
+        query = select(webhooks).where(webhooks.c.tenant_id == tenant_id)
+        async with self._database.read() as connection:
+            rows, cursor = await order.page(connection, query, page)
+        return Listed(tuple(webhook_of(row) for row in rows), cursor)
 
     async def of_tenant(self, tenant_id: str) -> list[Webhook]:
         """Return the tenant's endpoints, oldest first, disabled ones too."""
@@ -94,6 +124,19 @@ class Webhooks:
         values = dict(changes) | {"updated_at": now}
         if "events" in values:
             values["events"] = list(values["events"])
+        return await self._update(tenant_id, webhook_id, values)
+
+    async def replace_secret(
+        self, tenant_id: str, webhook_id: str, secret: bytes, now: datetime, previous_until: datetime | None
+    ) -> Webhook | None:
+        """Sign with another secret, and until then with the one before, too. None if there is no such endpoint."""
+        kept = webhooks.c.secret if previous_until is not None else null()
+        values = {
+            "secret": secret,
+            "previous_secret": kept,
+            "previous_until": previous_until,
+            "updated_at": now,
+        }
         return await self._update(tenant_id, webhook_id, values)
 
     async def enable(self, tenant_id: str, webhook_id: str, now: datetime) -> Webhook | None:
@@ -169,6 +212,8 @@ def webhook_of(row: Values) -> Webhook:
         events=tuple(row["events"]),
         agent_id=row["agent_id"],
         secret=row["secret"],
+        previous_secret=row["previous_secret"],
+        previous_until=row["previous_until"],
         payload=Payload(row["payload"]),
         description=row["description"],
         created_at=row["created_at"],

@@ -298,39 +298,12 @@ def test_what_is_owed_to_a_deleted_endpoint_or_for_an_erased_call_goes_with_it(s
         assert await store.deliveries.pending() == 0
         for due in claimed:
             await store.deliveries.settle(due, attempt(), Delivered())
-        assert await store.deliveries.of_call("default", ended.call_id) == []
+        assert await store.delivery_log.of_call("default", ended.call_id) == []
 
     stored(scenario)
 
 
 # What people see and do
-
-
-def test_every_attempt_is_logged_in_order(stored: RunWithStore) -> None:
-    record = call()
-
-    async def scenario(store: Store) -> None:
-        await store.webhooks.add(webhook())
-        await happen(store, record, 1)
-        (first,) = await claim(store)
-        failed = attempt(NOON, None, error="timeout")
-        await store.deliveries.settle(first, failed, RetryAt(NOON + 5 * SECOND))
-        (second,) = await claim(store, NOON + 5 * SECOND)
-        await store.deliveries.settle(second, attempt(NOON + 6 * SECOND), Delivered())
-        log = await store.deliveries.of_call("default", record.call_id)
-        assert [(each.attempt, each.status_code, each.success, each.error) for each in log] == [
-            (1, None, False, "timeout"),
-            (2, 200, True, None),
-        ]
-        assert {(each.delivery_id, each.event, each.event_id) for each in log} == {
-            (first.delivery_id, "call.ringing", first.event.event_id)
-        }
-        assert await store.deliveries.of_webhook("default", "wh_1") == log[::-1]
-        assert await store.deliveries.of_call("default", record.call_id, limit=1) == log[:1]
-        assert await store.deliveries.of_call("other", record.call_id) == []
-        assert await store.deliveries.of_webhook("other", "wh_1") == []
-
-    stored(scenario)
 
 
 @pytest.mark.parametrize("settlement", [Delivered(), Dead()])

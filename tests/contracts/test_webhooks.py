@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from control.call_record import EventRecord
+from control.stores.errors import InvalidSort
+from control.stores.keyset import Page
 from control.stores.store import Store
-from control.stores.webhooks import Payload, Webhook
+from control.stores.webhooks import MOST, Payload, Webhook
 from tests.contracts.conftest import RunWithStore
 from tests.contracts.records import NOON, call, event
 
@@ -51,6 +53,54 @@ def test_some_fields_can_be_changed_others_not(stored: RunWithStore) -> None:
         assert changed == webhook(**changes, updated_at=LATER)
         with pytest.raises(ValueError, match="tenant_id"):
             await store.webhooks.change("default", "wh_1", {"tenant_id": "other"}, LATER)
+
+    stored(scenario)
+
+
+def test_a_secret_is_replaced_and_the_one_before_may_stay_a_while(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await store.webhooks.add(webhook(secret=b"first"))
+        until = LATER + timedelta(hours=24)
+        replaced = await store.webhooks.replace_secret("default", "wh_1", b"second", LATER, until)
+        assert replaced == webhook(
+            secret=b"second", previous_secret=b"first", previous_until=until, updated_at=LATER
+        )
+        at_once = await store.webhooks.replace_secret("default", "wh_1", b"third", LATER, None)
+        assert at_once == webhook(secret=b"third", updated_at=LATER)
+        assert b"third" not in repr(at_once).encode()
+        assert b"first" not in repr(replaced).encode()
+        assert await store.webhooks.replace_secret("other", "wh_1", b"x", LATER, None) is None
+
+    stored(scenario)
+
+
+def test_endpoints_are_listed_page_by_page(stored: RunWithStore) -> None:
+    made = [
+        webhook(f"wh_{number}", url=f"https://{name}.example", created_at=NOON + timedelta(seconds=number))
+        for number, name in enumerate("cab")
+    ]
+
+    async def scenario(store: Store) -> None:
+        for each in [*made, webhook("wh_theirs", tenant_id="theirs")]:
+            assert await store.webhooks.add(each)
+        first = await store.webhooks.page("default", Page(limit=2))
+        assert list(first.entries) == [made[2], made[1]]
+        last = await store.webhooks.page("default", Page(limit=2, after=first.next_cursor))
+        assert (list(last.entries), last.next_cursor) == ([made[0]], None)
+        by_url = await store.webhooks.page("default", Page(sort=("url",)))
+        assert list(by_url.entries) == [made[1], made[2], made[0]]
+        with pytest.raises(InvalidSort):
+            await store.webhooks.page("default", Page(sort=("secret",)))
+
+    stored(scenario)
+
+
+def test_a_tenant_has_so_many_endpoints_at_most(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        for number in range(MOST):
+            assert await store.webhooks.add(webhook(f"wh_{number}"))
+        assert not await store.webhooks.add(webhook("wh_more"))
+        assert await store.webhooks.add(webhook("wh_theirs", tenant_id="theirs"))
 
     stored(scenario)
 

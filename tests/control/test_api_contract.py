@@ -36,6 +36,9 @@ CONFORMANCE = [
 # Of each endpoint.
 EXAMPLES = 10
 
+# Beyond so many bytes aiohttp refuses a request's first line, before anybody of ours sees it.
+LONGEST_LINE = 8190
+
 
 @dataclass(frozen=True, slots=True)
 class Live:
@@ -127,6 +130,8 @@ def answered(operation: Any, mode: GenerationMode, gateway: Live, seen: set[int]
         )
         seen.add(response.status_code)
         assert response.status_code != 500, response.text
+        if len(response.request.path_url) > LONGEST_LINE - len("OPTIONS  HTTP/1.1"):
+            return
         case.validate_response(response, checks=CONFORMANCE)
 
     sent()

@@ -1,10 +1,12 @@
 """One post: signed with the right secret, never unsigned, and what comes back is returned."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook as Verifier
+from standardwebhooks import WebhookVerificationError
 
 from control.call_record import EventRecord
 from control.egress import EgressFailed, EgressFault, OutgoingAnswer, OutgoingRequest
@@ -38,7 +40,7 @@ async def of_calls(tenant_id: str) -> str:
     return {"default": CALL}[tenant_id]
 
 
-def due(secret: bytes | None, payload: Payload = Payload.ENVELOPE) -> Due:
+def due(secret: bytes | None, payload: Payload = Payload.ENVELOPE, **changes: Any) -> Due:
     event = EventRecord(
         event_id="evt_1",
         tenant_id="default",
@@ -58,6 +60,7 @@ def due(secret: bytes | None, payload: Payload = Payload.ENVELOPE) -> Due:
         payload=payload,
         created_at=NOW,
         updated_at=NOW,
+        **changes,
     )
     return Due(
         delivery_id="dlv_1",
@@ -74,14 +77,25 @@ def send(virtual: RunAsync, world: World, what: Due) -> OutgoingAnswer | EgressF
     return virtual(WebhookPost(fetch=world, cipher=KEYS, call_secret=of_calls).send(what, NOW))
 
 
-def test_an_endpoints_post_is_signed_with_its_secrets(virtual: RunAsync) -> None:
-    world = World(OutgoingAnswer(status=204))
+def test_an_endpoints_post_is_signed_with_its_secrets_while_one_replaces_the_other(virtual: RunAsync) -> None:
+    world, until = World(OutgoingAnswer(status=204)), NOW + timedelta(seconds=1)
     newer = new_webhook_secret()
-    assert send(virtual, world, due(KEYS.encrypt(f"{newer} {ENDPOINT}"))) == OutgoingAnswer(status=204)
+    what = due(KEYS.encrypt(newer), previous_secret=KEYS.encrypt(ENDPOINT), previous_until=until)
+    assert send(virtual, world, what) == OutgoingAnswer(status=204)
     (sent,) = world.sent
     assert (sent.method, sent.url, sent.redirects) == ("POST", "https://h/", 0)
     for secret in (newer, ENDPOINT):
         assert Verifier(secret).verify(sent.body or b"", dict(sent.headers))["data"] == {"a": 1}
+
+
+def test_a_secret_that_was_replaced_signs_no_longer_than_it_was_said_to(virtual: RunAsync) -> None:
+    world = World(OutgoingAnswer(status=204))
+    newer = new_webhook_secret()
+    send(virtual, world, due(KEYS.encrypt(newer), previous_secret=KEYS.encrypt(ENDPOINT), previous_until=NOW))
+    (sent,) = world.sent
+    assert Verifier(newer).verify(sent.body or b"", dict(sent.headers))
+    with pytest.raises(WebhookVerificationError):
+        Verifier(ENDPOINT).verify(sent.body or b"", dict(sent.headers))
 
 
 def test_a_calls_own_url_gets_the_tenants_signature(virtual: RunAsync) -> None:
