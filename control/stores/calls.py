@@ -28,7 +28,7 @@ from control.stores.events import Events
 from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome, Idempotency
 from control.stores.keyset import Keyset, Page
-from control.stores.search import Search
+from control.stores.search import Search, found_first
 from control.stores.search import index as call_search
 from control.stores.tables import call_details, calls, erased_calls, turns
 from control.stores.tool_logs import ToolLogs
@@ -286,11 +286,13 @@ class Calls:
         query, order = self._listing(tenant_id, filters, page)
         if query is None:
             return CallPage((), None)
+        first, *others = (query.where(*each) for each in filters.alternatives(tenant_id))
         async with self._database.read() as connection:
-            rows, cursor = await order.page(connection, query, page)
+            rows, cursor = await order.page(connection, first, page, *others)
         return CallPage(tuple(record_of(row) for row in rows), cursor)
 
     def _listing(self, tenant_id: str, filters: CallFilters, page: Page) -> tuple[Select[Any] | None, Keyset]:
+        """The list without the conditions on calls themselves; None: nothing can be found."""
         if filters.search is None:
             order = Keyset.of(page.sort or NEWEST, SORTABLE, calls.c.id)
             query = select(calls)
@@ -299,12 +301,12 @@ class Calls:
             # calls that began in the same moment on two machines: no sorting of all that were found.
             fields = SORTABLE | {"intake": call_search.c.rowid}
             order = Keyset.of(page.sort or ("-intake",), fields, call_search.c.rowid)
-            query = select(calls).join(call_search, call_search.c.rowid == calls.c.id)
+            query = found_first(select(calls).join(call_search, call_search.c.rowid == calls.c.id))
             holds = self._search.holds(filters.search, tenant_id, filters.agent_id, filters.started_between())
             if holds is None:
                 return None, order
             query = query.where(holds)
-        return query.where(*filters.conditions(tenant_id)), order
+        return query, order
 
 
 def _is(tenant_id: str, call_id: str) -> ColumnElement[bool]:
