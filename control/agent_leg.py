@@ -20,6 +20,21 @@ _WAITING_FRAMES = 25
 class AgentLeg:
     """Driven by the bridge; writes to `outputs.agent`."""
 
+    __slots__ = (
+        "_batch",
+        "_down",
+        "_item",
+        "_items",
+        "_outputs",
+        "_up",
+        "_uplink_frames",
+        "_waiting",
+        "frames_dropped",
+        "inbound",
+        "paused",
+        "session",
+    )
+
     def __init__(self, session: RealtimeSession, outputs: Outputs, *, uplink_frames: int) -> None:
         self.session = session
         self._outputs = outputs

@@ -7,7 +7,7 @@ documentation.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -259,6 +259,13 @@ class AgentConfig(Part):
         """The variables that its texts cannot do without."""
         return frozenset().union(*(wanted(text) for _, text in self.texts()))
 
+    def said(self) -> dict[str, Any]:
+        """Every field by its name; None for what is left out, or null: it is as in the default agent."""
+        return {
+            name: getattr(self, name) if name in self.model_fields_set else None
+            for name in type(self).model_fields
+        }
+
     def with_secrets(self) -> dict[str, Any]:
         """The whole of it as JSON, secrets in the clear: for a store that encrypts them, and for nobody else."""
         return self.model_dump(mode="json", exclude_unset=True, context={REVEAL: True})
@@ -323,15 +330,3 @@ def ad_hoc_agent(config: AgentConfig, now: datetime, *, tenant_id: str = "defaul
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def public(agent: Agent) -> Mapping[str, object]:
-    """The agent as the API shows it: secrets masked."""
-    return {
-        "agent_id": agent.agent_id,
-        "version": agent.version,
-        "source": agent.source.value,
-        "created_at": agent.created_at,
-        "updated_at": agent.updated_at,
-        **agent.config.model_dump(mode="json"),
-    }

@@ -91,6 +91,43 @@ class Bridge:
     `wake_changed` says that the deadline may have come nearer since the owner last looked.
     """
 
+    __slots__ = (
+        "_answer_owed",
+        "_background",
+        "_break_expected",
+        "_deadlines",
+        "_deaf",
+        "_file",
+        "_greeted",
+        "_guarded",
+        "_holds",
+        "_instruction_owed",
+        "_keypad",
+        "_last_media",
+        "_last_words",
+        "_redial",
+        "_rotate",
+        "_told",
+        "_uplink_dropped",
+        "agent",
+        "answered_at",
+        "armed",
+        "carrier",
+        "conversation",
+        "ended_at",
+        "ended_reason",
+        "outputs",
+        "policy",
+        "started",
+        "timeline",
+        "tools",
+        "transcript",
+        "turns",
+        "usage",
+        "wake_changed",
+        "ws_unavailable",
+    )
+
     def __init__(self, policy: CallPolicy, now: float) -> None:
         self.policy = policy
         self.outputs = Outputs()
@@ -401,8 +438,7 @@ class Bridge:
         playout = self.carrier.playout
         leg.agent_audio(item, audio, playout)
         self._send_due(now)
-        if not playout.settled_until(self.armed):
-            self._playout_moved()
+        self._playout_moved()
 
     def _may_be_heard(self, now: float) -> bool:
         """Nothing of an agent on hold; of one whose last words are awaited, only the response under way."""
@@ -412,7 +448,10 @@ class Bridge:
         return True
 
     def _playout_moved(self) -> None:
-        deadline = self.carrier.playout.next_deadline()
+        playout = self.carrier.playout
+        if playout.settled_until(self.armed):
+            return
+        deadline = playout.next_deadline()
         if deadline is not None and deadline < self.armed:
             self.wake_changed = True
 
@@ -852,20 +891,18 @@ class Bridge:
         """Return when `poll` next has something to do; None once the call has ended."""
         if self.over():
             return None
-        candidates = [*self._deadlines.values(), *self._machine_deadlines()]
-        return min(candidates, default=None)
-
-    def _machine_deadlines(self) -> list[float]:
-        session = self.agent.session.next_deadline() if self.agent is not None else None
-        machines = (
+        nearest = min(self._deadlines.values(), default=inf)
+        for deadline in (
             self.carrier.playout.next_deadline() if self.carrier.started else None,
             self.carrier.reorder.next_deadline(),
             self._keypad.next_deadline(),
             self._last_words.next_deadline(),
             self._background.next_deadline(),
-            session,
-        )
-        return [deadline for deadline in machines if deadline is not None]
+            self.agent.session.next_deadline() if self.agent is not None else None,
+        ):
+            if deadline is not None and deadline < nearest:
+                nearest = deadline
+        return nearest if nearest < inf else None
 
     def poll(self, now: float) -> None:
         if self.over():

@@ -52,6 +52,35 @@ class _Run:
 class CarrierLeg:
     """Driven by the bridge with what the socket brings and with time passing; writes to `outputs`."""
 
+    __slots__ = (
+        "_earlier",
+        "_frame",
+        "_heard_offset",
+        "_last_media",
+        "_lead",
+        "_other_law",
+        "_outputs",
+        "_rate",
+        "_record",
+        "_runs",
+        "_runs_seen",
+        "_said",
+        "_settle_at",
+        "_stopped_at",
+        "_unrecorded",
+        "agent_level",
+        "caller_level",
+        "caller_samples",
+        "formats_known",
+        "generation",
+        "inbound",
+        "playout",
+        "recorder",
+        "reorder",
+        "started",
+        "stream",
+    )
+
     def __init__(self, outputs: Outputs, *, lead: float, heard_offset: float, record: bool) -> None:
         self._outputs = outputs
         self._lead = lead
@@ -171,9 +200,7 @@ class CarrierLeg:
         return audio and not playout.fill_silence
 
     def mark_reached(self, name: str, now: float) -> bool:
-        proved = self.playout.reached(name, now)
-        self._record_heard()
-        return proved
+        return self.playout.reached(name, now)
 
     def cut(self, now: float) -> Cut:
         """Stop the agent at once, at the carrier first; return what was heard."""
@@ -270,10 +297,10 @@ class CarrierLeg:
 
     def _settle(self) -> None:
         self._settle_at = self.caller_samples + self._samples(_RECORD_EVERY)
+        self._record_heard()
         if self.recorder is None:
             return
         self._record_said()
-        self._record_heard()  # by the clock, where marks are overdue
         until = self.caller_samples
         if self.playout.acked < self.playout.sent:
             outstanding, _ = self._place(self.playout.acked, 1)

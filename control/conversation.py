@@ -132,6 +132,8 @@ class Conversation:
         return True
 
     def agent_may_have_finished(self, now: float) -> None:
+        if self._carrier.playout.speaking():
+            return  # nearly always, where this is asked
         if not self.greeting_protected and self.turns.floor not in (Floor.AGENT, Floor.CONTESTED):
             return
         if self.saying():

@@ -13,6 +13,8 @@ BUILT_IN = ("end_call", "transfer_call", "send_dtmf", "gather_digits")
 
 # How a dump is told to write secrets out, for the store; everywhere else they are masked.
 REVEAL = "reveal_secrets"
+MASK = str(SecretStr("a secret"))
+"""What is shown of any secret."""
 
 # Less than RFC 9110 allows (section 5.6.2), and all that anybody uses.
 _HEADER = re.compile(r"[0-9A-Za-z_-]{1,100}")
@@ -112,7 +114,10 @@ class ToolDefinition(Part):
 
     @model_validator(mode="after")
     def _nothing_to_run(self) -> Self:
-        if self.built_in and (more := self.model_fields_set - _OF_BUILT_IN):
+        more = {
+            name for name in self.model_fields_set - _OF_BUILT_IN if getattr(self, name) != _default(name)
+        }
+        if self.built_in and more:
             raise ValueError(f"{self.name} is a built-in tool and has no {' or '.join(sorted(more))}")
         return self
 
@@ -124,3 +129,8 @@ class ToolDefinition(Part):
     def repeatable(self) -> bool:
         """Whether asking twice does no more than asking once (RFC 9110 section 9.2.2); `server_url` is posted to."""
         return self.url is not None and self.method in ("GET", "PUT", "DELETE")
+
+
+def _default(field: str) -> object:
+    """What a field is that is left out."""
+    return ToolDefinition.model_fields[field].get_default(call_default_factory=True)

@@ -16,6 +16,7 @@ import structlog
 
 from control.agent_book import AgentBook
 from control.agent_run import EffectiveAgent
+from control.directory import Directory
 from control.news import EventNews
 from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService, Parts
@@ -52,6 +53,9 @@ class CallHouse:
     """Everything that has to do with calls."""
 
     store: Store
+    book: AgentBook
+    directory: Directory
+    reception: Reception
     accounts: Accounts
     service: CallService
     calls: Calls
@@ -119,24 +123,25 @@ async def call_house(
         keeper = Keeper(store, journal, world, stored)
         node = node_of(settings.data_dir)
         agents = directory(settings, world.wall())
-        book = AgentBook(store.agents, secret_keys(settings), world.wall)
+        book = AgentBook(store.agents, secret_keys(settings), new_id=world.new_id, clock=world.wall)
         bare = BareCalls(keeper, world, node=node, agent_id=agents.default.agent_id, describe=describe)
         calls = Calls(defaults, services, bare=bare, overloaded=lag.overloaded)
         tokens = StreamTokens()
         room = _room(settings, calls, services, tokens, lag)
+        reception = Reception(
+            House(
+                defaults=agent_defaults(settings),
+                timezone=settings.timezone,
+                speech=services.speech is not None and services.speech.available,
+                answer_wait=settings.answer_wait_s,
+            )
+        )
         service = CallService(
             Parts(
                 store=store,
                 keeper=keeper,
                 accounts=accounts,
-                reception=Reception(
-                    House(
-                        defaults=agent_defaults(settings),
-                        timezone=settings.timezone,
-                        speech=services.speech is not None and services.speech.available,
-                        answer_wait=settings.answer_wait_s,
-                    )
-                ),
+                reception=reception,
                 switchboard=Switchboard(agents, book, store.numbers),
                 room=room,
                 tools=tools,
@@ -152,7 +157,20 @@ async def call_house(
         reconciliation = Reconciliation(service, store, keeper, accounts, world, describe=describe)
         await reconciliation.recover(node)
         tasks.spawn(_keep_running(lambda: reconciliation.run(PERIOD)), "reconciliation")
-        house = CallHouse(store, accounts, service, calls, room, tokens, news, hears_of_events, tasks)
+        house = CallHouse(
+            store,
+            book,
+            agents,
+            reception,
+            accounts,
+            service,
+            calls,
+            room,
+            tokens,
+            news,
+            hears_of_events,
+            tasks,
+        )
         try:
             yield house
         finally:

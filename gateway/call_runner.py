@@ -111,6 +111,35 @@ class CallRunner:
     loop's callbacks: they may give orders at once and must not block.
     """
 
+    __slots__ = (
+        "_agent_link",
+        "_agent_listener",
+        "_carrier_link",
+        "_connects",
+        "_discarded",
+        "_failure",
+        "_follow",
+        "_loop",
+        "_news",
+        "_now",
+        "_outbound",
+        "_provider",
+        "_recording",
+        "_report",
+        "_services",
+        "_started_at",
+        "_telling",
+        "_texts",
+        "_trace",
+        "bridge",
+        "call_id",
+        "carrier",
+        "finished",
+        "generation",
+        "record",
+        "summary",
+    )
+
     def __init__(
         self,
         call_id: str,
@@ -352,7 +381,12 @@ class CallRunner:
         self.finished.set()
 
     def _wake(self, now: float) -> None:
+        """A deadline has come, unless audio has moved it meanwhile, as a stream of frames always does."""
         self.bridge.armed = inf
+        deadline = self.bridge.next_deadline()
+        if deadline is None or now < deadline:
+            self._rearm()
+            return
         if self._trace is not None:
             self._trace.event("poll", now)
         try:

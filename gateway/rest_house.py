@@ -51,6 +51,9 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
             ApiParts(
                 calls=house.service,
                 store=house.store,
+                agents=house.book,
+                directory=house.directory,
+                effective=house.reception.effective,
                 news=house.news,
                 fetch_audio=AudioFetch(egress),
                 health=_HealthChecks(house),

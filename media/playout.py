@@ -180,7 +180,7 @@ class PlayoutClock:
         self._overdue_at = 0.0
         self._unheard = bytearray()  # sent audio from `_released` on
         self._released = 0
-        self._heard_audio: list[HeardAudio] = []
+        self._heard_audio: list[tuple[int, bytearray]] = []
 
     def _whole_frames(self, seconds: float) -> int:
         return round(seconds * self._rate / self._frame) * self._frame
@@ -398,7 +398,7 @@ class PlayoutClock:
         if not self._heard_audio:
             return ()
         heard, self._heard_audio = self._heard_audio, []
-        return heard
+        return [HeardAudio(position, bytes(audio)) for position, audio in heard]
 
     # --- inside
 
@@ -502,8 +502,17 @@ class PlayoutClock:
         """Everything before `position` was heard: hand it to the recording, close the books on its items."""
         size = (position - self._released) * self._width
         if size > 0:
-            self._heard_audio.append(HeardAudio(self._released, bytes(self._unheard[:size])))
+            self._keep_heard(self._unheard[:size])
             del self._unheard[:size]
             self._released = position
         while self._segments and self._segments[0].ended and self._segments[0].padded <= position:
             self._segments.popleft()
+
+    def _keep_heard(self, audio: bytearray) -> None:
+        """Add to the stretch it continues, so that who asks seldom is given little to place."""
+        if self._heard_audio:
+            position, before = self._heard_audio[-1]
+            if position + len(before) // self._width == self._released:
+                before += audio
+                return
+        self._heard_audio.append((self._released, audio))

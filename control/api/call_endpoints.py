@@ -60,7 +60,11 @@ Number = Annotated[str, Field(max_length=64), AfterValidator(number)]
 Destination = Annotated[str, Field(max_length=256), AfterValidator(destination)]
 HeaderName = Annotated[str, Field(pattern=r"^[Xx]-[A-Za-z0-9-]{1,64}$")]
 HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]{0,256}$")]
-Variable = str | int | float | bool
+Variable = str | int | float | bool | None
+Variables = dict[
+    Annotated[str, Field(max_length=64)], Variable | dict[Annotated[str, Field(max_length=64)], Variable]
+]
+"""For the texts of an agent; `control.variables` has the rest of what they may be."""
 
 
 class DialBody(Body):
@@ -75,7 +79,7 @@ class DialBody(Body):
     )
     agent_id: str | None = Field(default=None, min_length=1, max_length=128, description="Or `agent`.")
     agent: AgentConfig | None = Field(default=None, description="A configuration for this call alone.")
-    variables: dict[Annotated[str, Field(max_length=64)], Variable] = Field(
+    variables: Variables = Field(
         default_factory=dict, max_length=100, description="For the texts of the agent."
     )
     metadata: dict[str, Any] = Field(default_factory=dict, max_length=100)

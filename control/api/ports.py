@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
+from control.agent_run import EffectiveAgent
+from control.agents import Agent
 from control.call_gather import GatherView
 from control.call_record import CallRecord
 from control.call_transfer import TransferView
@@ -44,6 +47,25 @@ class CallControl(Protocol):
 
     @property
     def draining(self) -> bool: ...
+
+
+class Effective(Protocol):
+    """Completes an agent for a call (`control.service.reception.Reception.effective`)."""
+
+    def __call__(
+        self,
+        agent: Agent,
+        given: Mapping[str, object],
+        *,
+        customer: str | None,
+        headers: Mapping[str, str],
+        now: datetime,
+    ) -> EffectiveAgent:
+        """
+        Raises:
+            TextsUnfilled: a text of the agent names a variable that is not there.
+        """
+        ...
 
 
 class WebhookSending(Protocol):

@@ -67,6 +67,10 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "no_gather_in_progress": ProblemCode(409, "No digits are being gathered on the call."),
     "transfer_in_progress": ProblemCode(409, "The call is being transferred already."),
     "no_transfer_in_progress": ProblemCode(409, "The call is not being transferred."),
+    "agent_read_only": ProblemCode(
+        409, "The agent is written in the gateway's settings; it can be copied, not changed."
+    ),
+    "agent_has_live_calls": ProblemCode(409, "The agent is in a call."),
     "agent_not_found": ProblemCode(422, "There is no such agent."),
     "from_number_missing": ProblemCode(
         422, "Neither the request nor the agent says which number to call from."

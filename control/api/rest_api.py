@@ -6,6 +6,11 @@ from typing import Any
 
 from aiohttp import web
 
+from control.agent_book import AgentBook
+from control.api.agent_desk import AgentDesk
+from control.api.agent_endpoints import AgentEndpoints
+from control.api.agent_tool_endpoints import AgentToolEndpoints
+from control.api.agent_version_endpoints import AgentVersionEndpoints
 from control.api.call_endpoints import CallEndpoints
 from control.api.client_address import TrustedProxies
 from control.api.control_endpoints import ControlEndpoints
@@ -15,11 +20,12 @@ from control.api.event_endpoints import EventEndpoints
 from control.api.gate import Gate
 from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
-from control.api.ports import CallControl, FetchAudio, HealthChecks
+from control.api.ports import CallControl, Effective, FetchAudio, HealthChecks
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
 from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
+from control.directory import Directory
 from control.news import EventNews
 from control.stores.store import Store
 
@@ -30,6 +36,9 @@ class ApiParts:
 
     calls: CallControl
     store: Store
+    agents: AgentBook
+    directory: Directory
+    effective: Effective
     news: EventNews
     fetch_audio: FetchAudio
     health: HealthChecks
@@ -56,11 +65,15 @@ class RestApi:
             idempotency=parts.store.idempotency,
             concurrent_limit=parts.calls.concurrent_limit,
         )
+        desk = AgentDesk(parts.directory, parts.agents)
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
+            *AgentEndpoints(desk, parts.effective).endpoints(),
+            *AgentVersionEndpoints(desk).endpoints(),
+            *AgentToolEndpoints(desk).endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
             *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
             *PlatformEndpoints(

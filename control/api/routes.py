@@ -23,6 +23,7 @@ from control.api.gate import Gate, unix_time
 from control.api.problem import TRACE_ID, Problem
 from control.api.reading import read_body, read_query
 from control.api.repetition import fingerprint, idempotency_key, repeated
+from control.secrets import SecretUnreadable
 from control.stores.errors import InvalidCursor, InvalidSort, RangeTooLong, StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, Idempotency
 from control.stores.keys import ApiKey
@@ -76,6 +77,13 @@ class _Route:
         except StoreUnavailable as error:
             raise Problem(
                 503, "store_unavailable", "the database does not answer", headers={"Retry-After": "1"}
+            ) from error
+        except SecretUnreadable as error:
+            log.exception("what is stored cannot be read", path=request.path)
+            raise Problem(
+                503,
+                "secrets_unreadable",
+                "what is stored was encrypted with a key that the gateway does not have",
             ) from error
 
     async def _read(self, request: web.Request, key: ApiKey) -> Asked[Query, Body]:

@@ -8,17 +8,28 @@ more, but its versions stay: records of calls name them. `tools` has one row for
 What is secret is opaque here: whoever puts it in has encrypted it (`control.agent_book`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from control.call_record import LIVE
 from control.stores.columns import Values
 from control.stores.database import Database
-from control.stores.tables import agent_versions, agents, tools
+from control.stores.keyset import Keyset, Page
+from control.stores.tables import agent_versions, agents, calls, numbers, tools
+
+NEWEST = ("-created_at",)
+SORTABLE: dict[str, ColumnElement[Any]] = {
+    name: agents.c[name] for name in ("created_at", "updated_at", "name")
+}
+"""What a list of agents may be sorted by."""
+TOOLS_SORTABLE: dict[str, ColumnElement[Any]] = {name: tools.c[name] for name in ("created_at", "name")}
+"""What a list of tools may be sorted by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +60,58 @@ class StoredAgent:
     """Of the agent."""
     updated_at: datetime
     """When this version was made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFilters:
+    """All of these hold; None holds always."""
+
+    name: str | None = None
+    search: str | None = None
+    """A part of the name; ASCII letters in either case."""
+
+    def conditions(self, tenant_id: str) -> Iterator[ColumnElement[bool]]:
+        yield agents.c.tenant_id == tenant_id
+        yield agents.c.deleted_at.is_(None)
+        if self.name is not None:
+            yield agents.c.name == self.name
+        if self.search is not None:
+            yield agents.c.name.icontains(self.search, autoescape=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPage:
+    """A part of a list of agents, or of the versions of one."""
+
+    agents: tuple[StoredAgent, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTool:
+    """A tool of a current version."""
+
+    tool_id: str
+    created_at: datetime
+    """When its agent first had it."""
+    agent: StoredAgent
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPage:
+    """A part of a list of tools."""
+
+    tools: tuple[StoredTool, ...]
+    next_cursor: str | None
+
+
+class Removal(Enum):
+    """What came of wanting an agent deleted."""
+
+    DELETED = auto()
+    LIVE = auto()
+    """A call talks to it."""
+    MISSING = auto()
 
 
 Decide = Callable[[StoredAgent], Draft | None]
@@ -84,6 +147,61 @@ class Agents:
         async with self._database.read() as connection:
             return await _found(connection, _current().where(_is(tenant_id, agent_id)))
 
+    async def version(self, tenant_id: str, agent_id: str, version: int) -> StoredAgent | None:
+        """Return the agent as one version has it; None if the tenant has no such agent, or it no such version."""
+        query = _versions().where(_is(tenant_id, agent_id), agent_versions.c.version == version)
+        async with self._database.read() as connection:
+            return await _found(connection, query)
+
+    async def page(self, tenant_id: str, filters: AgentFilters, page: Page) -> AgentPage:
+        """Return a page of the tenant's agents, newest first unless sorted otherwise.
+
+        Raises:
+            InvalidCursor, InvalidSort: what the page asks by.
+        """
+        order = Keyset.of(page.sort or NEWEST, SORTABLE, agents.c.agent_id)
+        query = _current().where(*filters.conditions(tenant_id))
+        async with self._database.read() as connection:
+            rows, cursor = await order.page(connection, query, page)
+        return AgentPage(tuple(map(_agent, rows)), cursor)
+
+    async def versions(self, tenant_id: str, agent_id: str, page: Page) -> AgentPage:
+        """Return a page of an agent's versions, newest first unless sorted otherwise; none if there is no such agent.
+
+        Raises:
+            InvalidCursor, InvalidSort: what the page asks by.
+        """
+        fields: dict[str, ColumnElement[Any]] = {
+            "version": agent_versions.c.version,
+            "created_at": agent_versions.c.created_at,
+        }
+        order = Keyset.of(page.sort or NEWEST, fields, agent_versions.c.version)
+        async with self._database.read() as connection:
+            rows, cursor = await order.page(connection, _versions().where(_is(tenant_id, agent_id)), page)
+        return AgentPage(tuple(map(_agent, rows)), cursor)
+
+    async def tools(
+        self, tenant_id: str, page: Page, *, name: str | None = None, agent_id: str | None = None
+    ) -> ToolPage:
+        """Return a page of the tools of one of the tenant's agents, or all, newest first unless sorted otherwise.
+
+        Raises:
+            InvalidCursor, InvalidSort: what the page asks by.
+        """
+        order = Keyset.of(page.sort or NEWEST, TOOLS_SORTABLE, tools.c.tool_id)
+        query = select(tools).where(tools.c.tenant_id == tenant_id)
+        for column, wanted in ((tools.c.name, name), (tools.c.agent_id, agent_id)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        async with self._database.read() as connection:
+            rows, cursor = await order.page(connection, query, page)
+            owners = _current().where(agents.c.agent_id.in_({row["agent_id"] for row in rows}))
+            found = {row["agent_id"]: _agent(row) for row in (await connection.execute(owners)).mappings()}
+        return ToolPage(
+            tuple(StoredTool(row["tool_id"], row["created_at"], found[row["agent_id"]]) for row in rows),
+            cursor,
+        )
+
     async def change(
         self, tenant_id: str, agent_id: str, decide: Decide, now: datetime
     ) -> StoredAgent | None:
@@ -100,6 +218,32 @@ class Agents:
             changed = {"version": version, "name": draft.configuration["name"], "updated_at": now}
             await connection.execute(update(agents).where(_is(tenant_id, agent_id)).values(changed))
             return await self._one(connection, tenant_id, agent_id)
+
+    async def sign_with(self, tenant_id: str, agent_id: str, decide: Callable[[bytes | None], bytes]) -> bool:
+        """Replace what signs, as `decide` says of what has signed so far; whether there is such an agent."""
+        async with self._database.write() as connection:
+            if not await _taken(connection, tenant_id, agent_id):
+                return False
+            before = await self._one(connection, tenant_id, agent_id)
+            values = {"secret": decide(before.signing)}
+            await connection.execute(update(agents).where(_is(tenant_id, agent_id)).values(values))
+            return True
+
+    async def delete(self, tenant_id: str, agent_id: str, now: datetime) -> Removal:
+        """Delete an agent that no call talks to: nobody finds it any more, and its numbers have no agent."""
+        live = exists().where(
+            calls.c.tenant_id == tenant_id, calls.c.agent_id == agent_id, calls.c.status.in_(sorted(LIVE))
+        )
+        async with self._database.write() as connection:
+            if not await _taken(connection, tenant_id, agent_id):
+                return Removal.MISSING
+            if await connection.scalar(select(live)):
+                return Removal.LIVE
+            await connection.execute(update(agents).where(_is(tenant_id, agent_id)).values(deleted_at=now))
+            await connection.execute(delete(tools).where(tools.c.agent_id == agent_id))
+            answered = (numbers.c.tenant_id == tenant_id) & (numbers.c.agent_id == agent_id)
+            await connection.execute(update(numbers).where(answered).values(agent_id=None, updated_at=now))
+            return Removal.DELETED
 
     async def _one(self, connection: AsyncConnection, tenant_id: str, agent_id: str) -> StoredAgent:
         found = await _found(connection, _current().where(_is(tenant_id, agent_id)))

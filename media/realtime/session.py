@@ -127,6 +127,36 @@ class RealtimeSession:
     sends: its owner takes `outgoing()` after each of these calls.
     """
 
+    __slots__ = (
+        "_bad",
+        "_config",
+        "_configure_deadline",
+        "_configures",
+        "_dialect",
+        "_expires_at",
+        "_expiry",
+        "_expiry_told",
+        "_items",
+        "_muted",
+        "_opened_at",
+        "_out",
+        "_readers",
+        "_responses",
+        "_rounds",
+        "_sample_bytes",
+        "_server_cancels",
+        "_server_creates",
+        "_speaking",
+        "_template",
+        "_wall",
+        "dropped",
+        "input_format",
+        "malformed",
+        "output_format",
+        "session_id",
+        "state",
+    )
+
     def __init__(self, config: SessionConfig, dialect: Dialect = OPENAI) -> None:
         self.state = SessionState.CONNECTING
         self.input_format: AudioFormat = askable(config.input_format, dialect)

@@ -5,11 +5,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
-from control.stores.agents import Draft, StoredAgent
+from control.stores.agents import AgentFilters, Draft, Removal, StoredAgent
+from control.stores.database import Database
+from control.stores.errors import InvalidSort
+from control.stores.keyset import Page
 from control.stores.store import Store
+from control.stores.tables import numbers
 from tests.contracts.conftest import RunWithStore
-from tests.contracts.records import NOON
+from tests.contracts.records import NOON, call, ended_call
 
 pytestmark = pytest.mark.sockets
 
@@ -105,3 +110,124 @@ def test_of_changes_at_once_none_is_lost(stored: RunWithStore) -> None:
         assert (found.version, found.configuration["count"]) == (9, 8)
 
     stored(scenario)
+
+
+def test_earlier_versions_stay_as_they_were(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        first = await kept(store, note="made")
+        await store.agents.change(TENANT, "agent_1", lambda _: draft("support", note="renamed"), LATER)
+        assert await store.agents.version(TENANT, "agent_1", 1) == first
+        assert await store.agents.version(TENANT, "agent_1", 3) is None
+        assert await store.agents.version("other", "agent_1", 1) is None
+        page = await store.agents.versions(TENANT, "agent_1", Page(limit=1))
+        assert [(each.version, each.note, each.updated_at) for each in page.agents] == [(2, "renamed", LATER)]
+        rest = await store.agents.versions(TENANT, "agent_1", Page(after=page.next_cursor))
+        assert [(each.version, each.note) for each in rest.agents] == [(1, "made")]
+        assert (await store.agents.versions("other", "agent_1", Page())).agents == ()
+
+    stored(scenario)
+
+
+def test_a_list_is_the_tenants_own_and_sorted_as_wanted(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        for place, name in enumerate(("beta", "Alpha_1", "alpha%2")):
+            moment = NOON + timedelta(minutes=place)
+            await store.agents.add(f"agent_{place}", TENANT, draft(name), moment, signing=b"s")
+        await store.agents.add("agent_x", "other", draft("theirs"), NOON, signing=b"s")
+        await store.agents.change(TENANT, "agent_0", lambda _: draft("beta", n=1), LATER)
+
+        async def listed(*sort: str, **filters: Any) -> list[Any]:
+            found = await store.agents.page(TENANT, AgentFilters(**filters), Page(sort=sort))
+            return [each.configuration["name"] for each in found.agents]
+
+        assert await listed() == ["alpha%2", "Alpha_1", "beta"]
+        assert await listed("created_at") == ["beta", "Alpha_1", "alpha%2"]
+        assert await listed("-updated_at") == ["beta", "alpha%2", "Alpha_1"]
+        assert await listed(search="ALPHA") == ["alpha%2", "Alpha_1"]
+        assert await listed(search="%") == ["alpha%2"]
+        assert await listed(search="_") == ["Alpha_1"]
+        assert await listed(name="beta") == ["beta"]
+        assert await listed(name="Beta") == []
+        with pytest.raises(InvalidSort):
+            await listed("voice")
+        one = await store.agents.page(TENANT, AgentFilters(), Page(limit=2))
+        two = await store.agents.page(TENANT, AgentFilters(), Page(limit=2, after=one.next_cursor))
+        assert [each.agent_id for each in (*one.agents, *two.agents)] == ["agent_2", "agent_1", "agent_0"]
+        assert two.next_cursor is None
+
+    stored(scenario)
+
+
+def test_tools_are_those_of_current_versions(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await kept(store, tools=("a", "b"))
+        await store.agents.add("agent_x", "other", draft(tools=("c",)), NOON, signing=b"s")
+        await store.agents.change(TENANT, "agent_1", lambda _: draft(tools=("b", "d")), LATER)
+
+        async def listed(tenant: str = TENANT, **wanted: Any) -> list[Any]:
+            found = await store.agents.tools(tenant, Page(sort=("name",)), **wanted)
+            return [(each.tool_id, each.created_at, each.agent.version) for each in found.tools]
+
+        assert await listed() == [("tool_b", NOON, 2), ("tool_d", LATER, 2)]
+        assert await listed(name="d") == [("tool_d", LATER, 2)]
+        assert await listed(agent_id="agent_x") == []
+        assert await listed("other", agent_id="agent_x") == [("tool_c", NOON, 1)]
+
+    stored(scenario)
+
+
+def test_what_signs_is_replaced_without_a_version(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await kept(store)
+        assert await store.agents.sign_with(TENANT, "agent_1", lambda before: (before or b"") + b" new")
+        found = await store.agents.current(TENANT, "agent_1")
+        assert found is not None
+        assert (found.signing, found.version, found.updated_at) == (b"signs new", 1, NOON)
+        assert not await store.agents.sign_with("other", "agent_1", lambda _: b"")
+
+    stored(scenario)
+
+
+def test_an_agent_in_a_call_stays_and_a_deleted_one_answers_no_number(
+    stored: RunWithStore, database_url: str
+) -> None:
+    async def scenario(store: Store) -> None:
+        await kept(store, tools=("a",))
+        await claimed(database_url, agent_id="agent_1", tenant_id=TENANT)
+        theirs = call(tenant_id="other", agent_id="agent_1")
+        await store.save_call(theirs)
+        talks = call(tenant_id=TENANT, agent_id="agent_1")
+        await store.save_call(talks)
+        assert await store.agents.delete("other", "agent_1", LATER) is Removal.MISSING
+        assert await store.agents.delete(TENANT, "agent_1", LATER) is Removal.LIVE
+        assert await store.agents.current(TENANT, "agent_1") is not None
+        await store.save_call(
+            ended_call(call_id=talks.call_id, tenant_id=TENANT, agent_id="agent_1", revision=9)
+        )
+        assert await store.agents.delete(TENANT, "agent_1", LATER) is Removal.DELETED
+        assert await store.agents.current(TENANT, "agent_1") is None
+        assert await store.agents.version(TENANT, "agent_1", 1) is None
+        assert await store.agents.change(TENANT, "agent_1", lambda _: draft(), LATER) is None
+        assert (await store.agents.tools(TENANT, Page())).tools == ()
+        route = await store.numbers.route("telnyx", "default", "+13125550101")
+        assert route is not None
+        assert route.agent_id is None
+        assert await store.agents.delete(TENANT, "agent_1", LATER) is Removal.MISSING
+
+    stored(scenario)
+
+
+async def claimed(url: str, **fields: Any) -> None:
+    """A number of ours, with an agent."""
+    row = {
+        "number_id": "num_1",
+        "number": "+13125550101",
+        "carrier": "telnyx",
+        "integration_id": "default",
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    database = Database(url)
+    async with database.write() as connection:
+        await connection.execute(insert(numbers).values({**row, **fields}))
+    await database.close()

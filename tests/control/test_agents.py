@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from control.agents import AgentConfig, Source, ad_hoc_agent, public, settings_agent
+from control.agents import AgentConfig, Source, ad_hoc_agent, settings_agent
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 # The fields of the agent in the API's contract, in its order; `agent_id` and `version` are not configured.
@@ -118,10 +118,25 @@ def test_a_tool_without_a_url_is_asked_of_the_server() -> None:
 def test_the_store_gets_the_whole_and_nobody_else_the_secrets() -> None:
     config = agent()
     assert AgentConfig.model_validate(config.with_secrets()) == config
-    shown = public(settings_agent("reception", config, NOW))
-    assert "very-secret" not in repr(shown)
     assert "very-secret" not in repr(config)
-    assert (shown["agent_id"], shown["source"]) == ("agent_reception", "settings")
+    assert "very-secret" not in config.model_dump_json()
+
+
+def test_an_agent_of_the_settings_has_the_same_ids_after_a_restart() -> None:
+    first, again = (settings_agent("reception", agent(), NOW) for _ in range(2))
+    assert first == again
+    assert (first.agent_id, first.source) == ("agent_reception", Source.SETTINGS)
+    ids = [tool.tool_id for tool in first.config.tools]
+    assert len(set(ids)) == len(agent().tools)
+    assert all(each is not None and each.startswith("tool_") for each in ids)
+    other = settings_agent("sales", agent(), NOW)
+    assert other.config.tools[0].tool_id != ids[0]
+
+
+def test_what_is_left_out_or_null_is_told_apart_from_what_is_empty() -> None:
+    said = AgentConfig.model_validate({"name": "a", "voice": None, "silence_prompts": []}).said()
+    assert (said["name"], said["silence_prompts"]) == ("a", ())
+    assert [said[name] for name in ("voice", "tools", "end_call_enabled", "metadata")] == [None] * 4
 
 
 def test_the_same_ad_hoc_agent_has_the_same_id_whatever_its_secrets() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.audio import PCMA_8K, PCMU_8K
-from media.playout import MARK_OVERDUE, Cut, PlayoutClock
+from media.playout import MARK_OVERDUE, Cut, HeardAudio, PlayoutClock
 from telephony.line import Line
 
 FRAME = PCMU_8K.frame_samples
@@ -368,19 +368,24 @@ def test_a_model_that_runs_away_is_cut_off_and_counted() -> None:
     assert clock.written == 600_000 * 8
 
 
-def test_heard_audio_is_handed_out_once_and_in_order() -> None:
+def test_heard_audio_is_handed_out_once_and_in_one_piece_until_a_clear_leaves_a_gap() -> None:
     clock = PlayoutClock(PCMA_8K)
     clock.attach(0.0)
-    clock.write("a", bytes(range(160)) * 20)
+    said = bytes(range(160)) * 20
+    clock.write("a", said)
     names = [item for item in clock.poll(0.0) if isinstance(item, str)]
     clock.poll(0.15)
     clock.reached(names[0], 0.2)
-    clock.clear(0.3)
-    pieces = clock.take_heard()
-    assert [piece.position for piece in pieces] == [0, 1600]
-    assert (
-        b"".join(piece.audio for piece in pieces) == (bytes(range(160)) * 20)[: 1600 + len(pieces[1].audio)]
-    )
+    cut = clock.clear(0.3)
+    sent = clock.sent
+    assert 1600 < cut.heard < sent
+    clock.write("b", said)
+    (name,) = [item for item in clock.poll(0.4) if isinstance(item, str)]
+    clock.reached(name, 0.6)
+    assert clock.take_heard() == [
+        HeardAudio(0, said[: cut.heard]),
+        HeardAudio(sent, said[:1600]),
+    ]
     assert clock.take_heard() == ()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from control.agent_book import sealed, unsealed
+from control.agent_sealing import sealed, unsealed
 from control.agents import AgentConfig
 from control.secrets import SecretKeys, SecretUnreadable, new_key
 

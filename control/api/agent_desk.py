@@ -1,0 +1,122 @@
+"""Agents as endpoints find and change them: those of the settings read only, another tenant's not there at all."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from control.agent_book import AgentBook, Version
+from control.agents import Agent, AgentConfig
+from control.api.agent_shapes import changed
+from control.api.problem import Fault, Problem
+from control.api.reading import validated
+from control.directory import Directory
+from control.tool_identity import ToolRefused
+
+
+def unmeant(refused: ToolRefused) -> Problem:
+    """Return what is wrong with a list of tools as HTTP says it."""
+    fault = Fault(f"/tools{refused.pointer}", refused.detail)
+    return Problem(422, "invalid_body", f"{fault.pointer.removeprefix('/')}: {fault.detail}", errors=[fault])
+
+
+class AgentDesk:
+    """Driven by the endpoints of agents and tools."""
+
+    def __init__(self, directory: Directory, book: AgentBook) -> None:
+        self.book = book
+        self._directory = directory
+
+    def configured(self, tenant_id: str) -> list[Agent]:
+        """The tenant's agents that the settings describe, in the order of the file."""
+        return [agent for agent in self._directory.agents() if agent.tenant_id == tenant_id]
+
+    async def agent(self, tenant_id: str, agent_id: str) -> Agent:
+        """Find an agent as it is now; one of the settings by its name, too.
+
+        Raises:
+            Problem: 404.
+        """
+        found = self._configured(tenant_id, agent_id) or await self.book.current(tenant_id, agent_id)
+        if found is None:
+            raise no_such_agent()
+        return found
+
+    async def version(self, tenant_id: str, agent_id: str, version: int) -> Version:
+        """Find an agent as one of its versions has it; those of the settings have one.
+
+        Raises:
+            Problem: 404.
+        """
+        configured = self._configured(tenant_id, agent_id)
+        if configured is not None:
+            found = Version(configured, None) if configured.version == version else None
+        else:
+            found = await self.book.version(tenant_id, agent_id, version)
+        if found is None:
+            raise Problem(404, "not_found", "there is no such version of an agent")
+        return found
+
+    def check_changeable(self, tenant_id: str, agent_id: str) -> None:
+        """
+        Raises:
+            Problem: 409, the agent is of the settings.
+        """
+        if self._configured(tenant_id, agent_id) is not None:
+            raise Problem(
+                409,
+                "agent_read_only",
+                "the agent is written in the gateway's settings: change it there, or clone it",
+            )
+
+    async def change(
+        self, tenant_id: str, agent_id: str, changes: Mapping[str, Any], note: str | None = None
+    ) -> Agent:
+        """Change fields of an agent.
+
+        Raises:
+            Problem: 404, 409, or 422 where the whole would make no sense.
+        """
+        return await self.edit(
+            tenant_id, agent_id, lambda before: configuration(changed(before.with_secrets(), changes)), note
+        )
+
+    async def edit(
+        self,
+        tenant_id: str,
+        agent_id: str,
+        edit: Callable[[AgentConfig], AgentConfig],
+        note: str | None = None,
+        *,
+        unmeant: Callable[[ToolRefused], Problem] = unmeant,
+    ) -> Agent:
+        """Change an agent as `edit` does, which may raise.
+
+        Args:
+            unmeant: what is answered where a tool is meant that is not there.
+
+        Raises:
+            Problem: 404, 409 or 422.
+        """
+        self.check_changeable(tenant_id, agent_id)
+        try:
+            found = await self.book.change(tenant_id, agent_id, edit, note)
+        except ToolRefused as refused:
+            raise unmeant(refused) from None
+        if found is None:
+            raise no_such_agent()
+        return found
+
+    def _configured(self, tenant_id: str, agent_id: str) -> Agent | None:
+        found = self._directory.agent(agent_id)
+        return found if found is not None and found.tenant_id == tenant_id else None
+
+
+def configuration(fields: Mapping[str, Any]) -> AgentConfig:
+    """
+    Raises:
+        Problem: 422, with the place of each fault.
+    """
+    return validated(AgentConfig, fields)
+
+
+def no_such_agent() -> Problem:
+    return Problem(404, "not_found", "there is no such agent")
