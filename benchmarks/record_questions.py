@@ -74,8 +74,9 @@ def _listing(name: str, make: Callable[[random.Random], dict[str, Any]]) -> Iter
 
 def lists() -> list[tuple[str, Question]]:
     async def second_page(store: Store, chance: random.Random) -> int:
-        first = await store.calls(TENANT, month(chance), Page())
-        return len((await store.calls(TENANT, month(chance), Page(after=first.next_cursor))).calls)
+        filters = month(chance)
+        first = await store.calls(TENANT, filters, Page())
+        return len((await store.calls(TENANT, filters, Page(after=first.next_cursor))).calls)
 
     async def dearest(store: Store, chance: random.Random) -> int:
         filters = replace(month(chance), agent_id=agent(chance.randrange(AGENTS)))
