@@ -9,7 +9,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 PACKAGES := gateway media telephony control tests
-PYTEST_ARGS ?= --cov --cov-report=term-missing:skip-covered
+PYTEST_ARGS ?= -n auto --dist loadgroup --cov --cov-report=term-missing:skip-covered
 
 # The tool that writes the locks is not part of the locked environment: it is used here and nowhere else.
 UV_VERSION := 0.13.9

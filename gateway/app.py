@@ -1,10 +1,9 @@
 """The composition root: settings in, a running gateway out; everything it owns ends with it."""
 
 import asyncio
-import gc
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
@@ -18,6 +17,7 @@ from gateway.agent_tools import AgentTools
 from gateway.call_house import CallHouse, call_house, database_of
 from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
+from gateway.collector import quiet_collector
 from gateway.configured_agents import FORMATS, agent_provider, default_agent
 from gateway.egress import Egress
 from gateway.links import connect
@@ -241,25 +241,6 @@ def _figures(calls: Calls, ticker: Ticker) -> Iterable[Figure]:
     )
 
 
-# Objects made and not let go of before the collector looks for cycles; a frame makes none, so what piles up are calls
-# that have ended. Python's own 700 has it look at every living call several times a second, all of them at once.
-_COLLECT_AFTER = 50_000
-
-
-@contextmanager
-def settled_memory() -> Iterator[None]:
-    """In here, what the start has made is out of the collector's sight, and it looks less often."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER, 20, 20)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
-
-
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends at once what is left."""
     loop = asyncio.get_running_loop()
@@ -269,7 +250,7 @@ async def serve(settings: Settings) -> None:
     async with running(settings) as gateway:
         if gateway.certificate is not None:
             loop.add_signal_handler(signal.SIGHUP, gateway.certificate.reload)
-        with settled_memory():
+        with quiet_collector():
             log.info("ready", host=settings.host, port=gateway.port, metrics_port=gateway.metrics_port)
             await stop.wait()
         log.info("draining", calls=len(gateway.calls), patience=settings.drain_s)

@@ -34,6 +34,14 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on real time have one worker to themselves: they must not compete with each other for the machine."""
+    for item in items:
+        if item.get_closest_marker("sockets") is not None:
+            item.add_marker(pytest.mark.xdist_group("sockets"))
+
+
 @pytest.fixture(autouse=True)
 def _log_to_nobody_elses_stream() -> Iterator[None]:
     """A command run in this process logs to a stream that is closed behind it: the next test must not."""

@@ -15,7 +15,6 @@ from gateway.agent.script import load_script
 from gateway.agent.scripted import Script
 from gateway.agent.server import AgentServer
 from gateway.commands.examples import AGENT_SCRIPT
-from gateway.commands.settings import quiet_collector
 from gateway.commands.terminal import MISUSED, err, fail, run
 from gateway.telemetry import configure_logging
 from gateway.yaml_document import ScriptError
@@ -46,7 +45,6 @@ def agent(
 ) -> None:
     """Serve the OpenAI Realtime wire at ws://HOST:PORT/v1/realtime. No account, no model in the cloud."""
     configure_logging()
-    quiet_collector()
     if kind is not Kind.SCRIPTED and script is not None:
         fail(f"--script goes with `scripted`, not with `{kind.value}`", MISUSED)
     pipeline: LocalPipeline | None = None

@@ -12,7 +12,6 @@ import typer
 from gateway.caller_script import load_caller
 from gateway.carrier_desk import CarrierDesk, CarrierLog
 from gateway.commands.examples import CALLER_SCRIPT
-from gateway.commands.settings import quiet_collector
 from gateway.commands.terminal import MISUSED, err, fail, out, run
 from gateway.far_ends import FarEnds, load_far_ends
 from gateway.fine_loop import FineLoop
@@ -64,7 +63,6 @@ def carrier(
 ) -> None:
     """Be a carrier: dial, answer, transfer, gather and stream for any gateway that is pointed here. No account."""
     configure_logging("error", "console")
-    quiet_collector()
     far_ends, steps = _read(people, caller or CALLER_SCRIPT)
     weather: Weather = fair
     if hostile or lose:

@@ -17,7 +17,6 @@ from gateway.audio_file import AudioUnreadable, read_speech
 from gateway.callback_demo import call_back
 from gateway.caller_script import load_caller, simple_caller
 from gateway.commands.examples import AGENT_SCRIPT, CALLBACK_PEOPLE, CALLBACK_SCRIPT, CALLER_SCRIPT
-from gateway.commands.settings import quiet_collector
 from gateway.commands.terminal import MISUSED, fail, out, run
 from gateway.far_ends import load_far_ends
 from gateway.links import connect
@@ -60,7 +59,6 @@ def demo(
     """Two calls here, with no account: a caller asks, barges in, presses digits and hangs up; then the gateway calls
     back, gathers a number, is refused one transfer and completes another."""
     configure_logging("error", "console")
-    quiet_collector()
     steps = _steps(caller)
     # By name, every one that matters: the demo is the same whatever this folder's settings are.
     settings = Settings.model_construct(

@@ -30,7 +30,6 @@ from gateway.commands.call_options import (
     script_of,
 )
 from gateway.commands.examples import CALLER_SCRIPT
-from gateway.commands.settings import quiet_collector
 from gateway.commands.terminal import FAILED, MISUSED, err, fail, out, run
 from gateway.fine_loop import FineLoop
 from gateway.links import connect
@@ -103,7 +102,6 @@ def load(
     if duration_s is not None:
         steps = lasting_script(steps)
     _allow_files(calls)
-    quiet_collector()
     plan = LoadPlan(
         url=url,
         calls=calls,

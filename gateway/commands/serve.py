@@ -9,7 +9,7 @@ from gateway.agent.script import load_script
 from gateway.agent.server import AgentServer
 from gateway.app import serve as serve_gateway
 from gateway.commands.examples import AGENT_SCRIPT
-from gateway.commands.settings import quiet_collector, usable_settings
+from gateway.commands.settings import usable_settings
 from gateway.commands.terminal import err, fail, run
 from gateway.settings import Settings
 
@@ -21,7 +21,6 @@ def serve(
 ) -> None:
     """Run the gateway with the settings of the environment, `.env` and `offhook.toml`."""
     settings = usable_settings()
-    quiet_collector()
     try:
         run(_with_demo_agent(settings) if demo_agent else serve_gateway(settings))
     except StoreError as error:

@@ -1,6 +1,5 @@
 """The settings as a command gets them: read, explained where they are wrong, the log set up."""
 
-import gc
 from typing import Any
 
 from rich.markup import escape
@@ -31,13 +30,3 @@ def line(finding: Finding) -> str:
     colour = _COLOURS[finding.level]
     said = escape(f"{finding.setting}: {finding.problem}; {finding.remedy}")
     return f"[{colour}]{finding.level:8}[/] {said}"
-
-
-def quiet_collector() -> None:
-    """Keep the garbage collector's full passes, which stop every call at once, rare.
-
-    What lives for the length of the process is taken out of its sight; a call's own cycles are few and young.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)

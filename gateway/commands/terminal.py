@@ -9,6 +9,8 @@ import uvloop
 from rich.console import Console, RenderableType
 from rich.measure import Measurement
 
+from gateway.collector import quiet_collector
+
 T = TypeVar("T")
 
 out = Console(highlight=False, soft_wrap=True)
@@ -38,7 +40,7 @@ def run(
 ) -> T:
     """Run on uvloop; Ctrl-C ends quietly, as a person means it."""
     try:
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
+        with quiet_collector(), asyncio.Runner(loop_factory=loop_factory) as runner:
             return runner.run(main)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

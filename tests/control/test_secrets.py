@@ -34,7 +34,9 @@ def test_after_a_rotation_the_old_key_can_go() -> None:
     assert SecretKeys([NEW, OLD]).rotated(turned) is None
 
 
-@pytest.mark.parametrize("kept", [b"", b"plain", SecretKeys([OTHER]).encrypt("word")])
+@pytest.mark.parametrize(
+    "kept", [b"", b"plain", SecretKeys([OTHER]).encrypt("word")], ids=["nothing", "plain", "another's"]
+)
 def test_what_no_key_opens_is_said_to_be_so(kept: bytes) -> None:
     keys = SecretKeys([NEW, OLD])
     with pytest.raises(SecretUnreadable):
