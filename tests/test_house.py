@@ -51,6 +51,7 @@ TESTED_ELSEWHERE = {
     # The store's rooms, each on both databases through its public face.
     "control/stores/store.py": "tests/contracts: every call goes through it",
     "control/stores/call_filters.py": "tests/contracts/test_calls.py lists by each filter",
+    "control/stores/call_list.py": "tests/contracts/test_calls.py turns pages by every filter and order",
     "control/stores/call_rows.py": "tests/contracts/test_calls.py: calls come back as they were saved",
     "control/stores/columns.py": "tests/contracts/test_calls.py: moments and money come back exactly",
     "control/stores/documents.py": "tests/contracts/test_calls.py: whatever JSON holds comes back",
