@@ -113,6 +113,6 @@ def test_every_question_about_records_is_asked_and_has_its_plan(
     assert (found["none"], found["search (a word of every second call)"], found["daily of the year"]) == (
         50,
         50,
-        366,
+        365,
     )
     assert "ix_calls_tenant_id_agent_id_started_at_id" in (tmp_path / "records-sqlite.md").read_text("utf-8")
