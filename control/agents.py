@@ -255,6 +255,18 @@ class AgentConfig(Part):
             if tool.filler is not None and tool.filler.phrase is not None:
                 yield f"/tools/{index}/filler/phrase", tool.filler.phrase
 
+    def urls(self) -> Iterator[tuple[str, str]]:
+        """Every URL that requests are made to, with its JSON pointer."""
+        for name in ("server_url", "webhook_url"):
+            url = getattr(self, name)
+            if url is not None:
+                yield f"/{name}", url
+        for index, tool in enumerate(self.tools):
+            if tool.url is not None:
+                yield f"/tools/{index}/url", tool.url
+            if tool.filler is not None and tool.filler.audio_url is not None:
+                yield f"/tools/{index}/filler/audio_url", tool.filler.audio_url
+
     def wanted(self) -> frozenset[str]:
         """The variables that its texts cannot do without."""
         return frozenset().union(*(wanted(text) for _, text in self.texts()))

@@ -21,6 +21,7 @@ from gateway.collector import quiet_collector
 from gateway.configured_agents import FORMATS, agent_provider, default_agent
 from gateway.egress import Egress
 from gateway.links import connect
+from gateway.live_state import live_state
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
 from gateway.rest_house import calls_secret, described, egress_policy, rest_house
@@ -122,6 +123,10 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         )
         store = await Store.open(database_of(settings), migrate=settings.migrate)
         stack.push_async_callback(store.close)
+        redis = settings.redis_url
+        live = await stack.enter_async_context(
+            live_state(redis.get_secret_value() if redis is not None else None)
+        )
         egress = await stack.enter_async_context(Egress(egress_policy(settings)))
         house = await stack.enter_async_context(
             call_house(
@@ -129,6 +134,7 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
                 store,
                 call_defaults(settings),
                 services,
+                live=live,
                 describe=described,
                 tools=agent_tools(settings, egress),
             )
@@ -211,7 +217,13 @@ def _public(
             return house.room.accept_stream(carrier, authorised, link)
         return house.calls.accept_stream(carrier, link)
 
-    app = create_app(media_auth=auth, accept_stream=accept_stream, readiness=house.unready, carriers=WIRES)
+    app = create_app(
+        media_auth=auth,
+        accept_stream=accept_stream,
+        readiness=house.unready,
+        carriers=WIRES,
+        degraded=house.live.degraded,
+    )
     WebhookEndpoint(house.accounts, house.service).add_to(app)
     api.add_to(app)
     context = certificate.context if certificate is not None else None

@@ -18,6 +18,7 @@ from control.agent_book import AgentBook
 from control.agent_run import EffectiveAgent
 from control.directory import Directory
 from control.news import EventNews
+from control.service.admission import RENEWED, Admission
 from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
@@ -27,11 +28,13 @@ from control.service.reconciliation import PERIOD, Reconciliation
 from control.service.switchboard import Switchboard
 from control.stores.store import Store
 from control.stores.urls import sqlite_url
+from control.tenancy import Tenancy, Terms
 from gateway.accounts import Accounts, accounts_of
 from gateway.call_runner import AgentProvider, CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.configured_agents import agent_defaults, agent_provider, directory, tariff
 from gateway.journal import Journal
+from gateway.live_state import LiveState
 from gateway.loop_lag import LoopLag
 from gateway.media_auth import StreamTokens, media_origin
 from gateway.media_room import MediaRoom
@@ -48,11 +51,15 @@ _PARTING = 5.0
 _AGAIN = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallHouse:
     """Everything that has to do with calls."""
 
+    node: str
+    started_at: datetime
     store: Store
+    live: LiveState
+    tenancy: Tenancy
     book: AgentBook
     directory: Directory
     reception: Reception
@@ -90,6 +97,7 @@ async def call_house(
     defaults: CallDefaults,
     services: CallServices,
     *,
+    live: LiveState,
     describe: Describe,
     tools: Tools,
 ) -> AsyncIterator[CallHouse]:
@@ -128,6 +136,13 @@ async def call_house(
         calls = Calls(defaults, services, bare=bare, overloaded=lag.overloaded)
         tokens = StreamTokens()
         room = _room(settings, calls, services, tokens, lag)
+        tenancy = Tenancy(
+            store.tenants,
+            usual=Terms(requests_per_minute=settings.api_requests_per_minute, max_calls=settings.max_calls),
+            bound=settings.max_calls if settings.redis_url is None else None,
+            clock=loop.time,
+        )
+        admission = Admission(tenancy, live.slots)
         reception = Reception(
             House(
                 defaults=agent_defaults(settings),
@@ -148,34 +163,46 @@ async def call_house(
                 describe=describe,
                 world=world,
                 node=node,
+                admission=admission,
                 max_calls=settings.max_calls,
                 tariff=tariff(settings),
                 extracts=settings.extraction_url is not None,
             )
         )
         tasks.spawn(_keep_running(keeper.repair), "store repair")
+        tasks.spawn(_keep_running(lambda: _renew(admission)), "slots")
         reconciliation = Reconciliation(service, store, keeper, accounts, world, describe=describe)
         await reconciliation.recover(node)
         tasks.spawn(_keep_running(lambda: reconciliation.run(PERIOD)), "reconciliation")
         house = CallHouse(
-            store,
-            book,
-            agents,
-            reception,
-            accounts,
-            service,
-            calls,
-            room,
-            tokens,
-            news,
-            hears_of_events,
-            tasks,
+            node=node,
+            started_at=world.wall(),
+            store=store,
+            live=live,
+            tenancy=tenancy,
+            book=book,
+            directory=agents,
+            reception=reception,
+            accounts=accounts,
+            service=service,
+            calls=calls,
+            room=room,
+            tokens=tokens,
+            news=news,
+            hears_of_events=hears_of_events,
+            tasks=tasks,
         )
         try:
             yield house
         finally:
             await house.drain(settings.drain_s)
             await _part(service)
+
+
+async def _renew(admission: Admission) -> None:
+    while True:
+        await admission.renew()
+        await asyncio.sleep(RENEWED)
 
 
 async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

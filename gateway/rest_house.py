@@ -8,15 +8,18 @@ from datetime import UTC, datetime
 
 import structlog
 
-from control.api.ports import Health
+from control.api.ports import Health, ProcessState
 from control.api.rest_api import ApiParts, RestApi
 from control.api.shapes import call_object
+from control.api.tenant_endpoints import TenantParts
 from control.api.webhook_endpoints import WebhookParts
 from control.call_record import CallRecord
 from control.deliveries import DeliveryWorker
 from control.egress_policy import EgressPolicy
 from control.secrets import Cipher
 from control.stores.errors import StoreUnavailable
+from control.stores.keys import DEFAULT_TENANT
+from control.stores.tenants import Tenant
 from control.webhook_post import WebhookPost
 from gateway.accounts import Account
 from gateway.audio_fetch import AudioFetch
@@ -43,6 +46,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
     """
     async with AsyncExitStack() as stack:
         cipher = secret_keys(settings)
+        await _ensure_default_tenant(house)
         worker = _worker(settings, house, egress, cipher)
         house.hears_of_events.append(worker.notify)
         await stack.enter_async_context(delivering(worker))
@@ -54,6 +58,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 agents=house.book,
                 directory=house.directory,
                 effective=house.reception.effective,
+                policy=egress_policy(settings),
                 news=house.news,
                 fetch_audio=AudioFetch(egress),
                 health=_HealthChecks(house),
@@ -61,7 +66,16 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 carriers=lambda: frozenset(account.carrier for account in house.accounts.all()),
                 gaps=house.service.gaps.typical,
                 version=our_version(),
-                requests_per_minute=settings.api_requests_per_minute,
+                tenants=TenantParts(
+                    tenancy=house.tenancy,
+                    cipher=cipher,
+                    process=lambda: _process(house, settings),
+                    version=our_version(),
+                    currency=settings.currency,
+                ),
+                requests=house.live.requests,
+                failures=house.live.failures,
+                clock=asyncio.get_running_loop().time,
                 trusted_proxies=networks_of(settings.trusted_proxies),
             )
         )
@@ -85,13 +99,33 @@ def calls_secret(settings: Settings) -> str:
 def _worker(settings: Settings, house: CallHouse, egress: Egress, cipher: Cipher) -> DeliveryWorker:
     secret = calls_secret(settings)
 
-    async def call_secret(_: str) -> str:
-        return secret
+    async def call_secret(tenant_id: str) -> str:
+        tenant = await house.store.tenants.get(tenant_id)
+        if tenant is None or tenant.webhook_secret is None:
+            return secret
+        return cipher.decrypt(tenant.webhook_secret)
 
     post = WebhookPost(fetch=egress, cipher=cipher, call_secret=call_secret)
     return DeliveryWorker(
         house.store.deliveries, house.store.webhooks, post=post, clock=lambda: datetime.now(UTC)
     )
+
+
+def _process(house: CallHouse, settings: Settings) -> ProcessState:
+    return ProcessState(
+        node=house.node,
+        started_at=house.started_at,
+        live_calls=len(house.calls),
+        max_calls=settings.max_calls,
+        unready=house.unready(),
+        degraded=house.live.degraded(),
+    )
+
+
+async def _ensure_default_tenant(house: CallHouse) -> None:
+    """The tenant that the settings' agents and numbers are of is one like the others."""
+    tenant = Tenant(tenant_id=DEFAULT_TENANT, name="Default", created_at=datetime.now(UTC))
+    await house.store.tenants.ensure(tenant)
 
 
 async def _ensure_first_key(house: CallHouse, settings: Settings) -> None:
@@ -121,6 +155,8 @@ class _HealthChecks:
 
     async def __call__(self) -> Mapping[str, Health]:
         found = {"database": await self._database()}
+        if self._house.live.redis is not None:
+            found["redis"] = await self._house.live.redis()
         reasons = self._house.unready()
         found["calls"] = Health(ok=not reasons, detail="; ".join(reasons))
         for account in self._house.accounts.all():

@@ -37,14 +37,19 @@ AcceptStream = Callable[[str, Authorised, Link], LinkListener]
 """Takes in a media link of a carrier before its upgrade is answered; raises `OverCapacity` or `Problem`."""
 
 Readiness = Callable[[], list[str]]
-"""Why no call can be taken now; empty when one can."""
+"""Why no call can be taken now; empty when one can. Of what is degraded: what does not work as it should."""
 
 
 def create_app(
-    *, media_auth: MediaAuth, accept_stream: AcceptStream, readiness: Readiness, carriers: Container[str]
+    *,
+    media_auth: MediaAuth,
+    accept_stream: AcceptStream,
+    readiness: Readiness,
+    carriers: Container[str],
+    degraded: Readiness = list,
 ) -> web.Application:
     """The public application; its owner adds more routes before it is served."""
-    routes = _Routes(media_auth, accept_stream, readiness, carriers)
+    routes = _Routes(media_auth, accept_stream, readiness, carriers, degraded)
     app = web.Application(middlewares=[problems])
     app.router.add_get("/health", routes.health)
     app.router.add_get("/liveness", routes.liveness)
@@ -127,7 +132,9 @@ class _Routes:
         accept_stream: AcceptStream,
         readiness: Readiness,
         carriers: Container[str],
+        degraded: Readiness,
     ) -> None:
+        self._degraded = degraded
         self._media_auth = media_auth
         self._accept_stream = accept_stream
         self._readiness = readiness
@@ -144,7 +151,8 @@ class _Routes:
         reasons = self._readiness()
         if reasons:
             raise Problem(503, "not_ready", "; ".join(reasons), headers={"Retry-After": "5"})
-        return web.json_response({"status": "ready"})
+        degraded = self._degraded()
+        return web.json_response({"status": "ready", **({"degraded": degraded} if degraded else {})})
 
     async def version(self, _: web.Request) -> web.Response:
         return web.json_response({"version": self._version})

@@ -83,6 +83,13 @@ def _database(url: SecretStr) -> SecretStr:
     return url
 
 
+def _redis(url: SecretStr) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme not in ("redis", "rediss", "unix") or not (parts.hostname or parts.path.strip("/")):
+        raise ValueError("is a URL of Redis: redis://host/0, rediss://... or unix:///path")
+    return url
+
+
 def _media_auth(mode: SecretStr) -> SecretStr:
     shared_secret(mode.get_secret_value())
     return mode
@@ -175,10 +182,16 @@ class Settings(BaseSettings):
         description="Whether the database's tables are brought to this release at the start; else "
         "`offhook db upgrade` does it.",
     )
+    redis_url: Annotated[SecretStr, AfterValidator(_redis)] | None = Field(
+        default=None,
+        description="Where the processes of one gateway count together, redis://, rediss:// or unix://: requests per "
+        "minute, failed attempts, calls of a tenant at a time. Unset, or while it does not answer: each process counts "
+        "for itself.",
+    )
     max_calls: int = Field(
         default=250,
         ge=1,
-        description="Calls at a time; more are refused. What one core holds with everything on.",
+        description="Calls of this process at a time; more are refused. What one core holds with everything on.",
     )
 
     # Who is let in.
@@ -436,7 +449,10 @@ class Settings(BaseSettings):
     # Where we go for users.
     # The REST API.
     api_requests_per_minute: int = Field(
-        default=600, ge=1, le=1_000_000, description="Requests that one API key may make in a minute."
+        default=600,
+        ge=1,
+        le=1_000_000,
+        description="Requests that a tenant may make in a minute, unless it has a limit of its own.",
     )
     trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = Field(
         default=None,

@@ -1,5 +1,6 @@
 """Endpoints on a real server of this machine, over a store of their own: what users of the REST API have of them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from aiohttp import web
 
 from control.api.client_address import TrustedProxies
 from control.api.endpoint import Endpoint
-from control.api.gate import Gate
+from control.api.gate import FAILED_WITHIN, MINUTE, Gate
 from control.api.problem import problems
 from control.api.routes import Reception
+from control.live.in_process import ProcessWindows
 from control.stores.keys import DEFAULT_TENANT, NewKey, Scope
 from control.stores.store import Store
+from control.tenancy import Tenancy, Terms
 from gateway.server import serving
 from tests.whole_house import House, whole_house
 
@@ -87,13 +90,16 @@ async def served(
     proxies: Iterable[str] = (),
 ) -> AsyncIterator[Served]:
     store = await Store.open(f"sqlite:///{folder / 'offhook.db'}", migrate=True)
-    gate = Gate(store.keys, requests_per_minute=requests_per_minute)
-    reception = Reception(
-        gate=gate,
-        proxies=TrustedProxies(proxies),
-        idempotency=store.idempotency,
-        concurrent_limit=lambda _: CONCURRENT_CALLS,
+    clock = asyncio.get_running_loop().time
+    usual = Terms(requests_per_minute=requests_per_minute, max_calls=CONCURRENT_CALLS)
+    gate = Gate(
+        store.keys,
+        Tenancy(store.tenants, usual=usual, clock=clock),
+        requests=ProcessWindows(clock, seconds=MINUTE),
+        failures=ProcessWindows(clock, seconds=FAILED_WITHIN),
+        clock=clock,
     )
+    reception = Reception(gate=gate, proxies=TrustedProxies(proxies), idempotency=store.idempotency)
     app = web.Application(middlewares=[problems])
     reception.add_to(app, endpoints)
     try:
@@ -106,13 +112,19 @@ async def served(
 
 
 @asynccontextmanager
-async def whole_api(carrier: str, folder: Path, **options: Any) -> AsyncIterator[tuple[House, Users]]:
-    """The API of a whole house, and whoever has its first key. Calls that are left are ended at once."""
+async def whole_api(
+    carrier: str, folder: Path, *, key: str | None = None, **options: Any
+) -> AsyncIterator[tuple[House, Users]]:
+    """The API of a whole house, and whoever has its first key. Calls that are left are ended at once.
+
+    Args:
+        key: of a database that has one already.
+    """
     async with (
-        whole_house(carrier, folder, **{"drain_s": 0.0, **options}) as house,
+        whole_house(carrier, folder, key=key, **{"drain_s": 0.0, **options}) as house,
         aiohttp.ClientSession() as session,
     ):
-        secret = (house.gateway.settings.data_dir / "first.key").read_text("ascii").strip()
+        secret = key or (house.gateway.settings.data_dir / "first.key").read_text("ascii").strip()
         yield house, Users(session, house.gateway.port, secret)
 
 

@@ -71,6 +71,7 @@ TESTED_ELSEWHERE = {
     "control/agent_book.py": "tests/control/test_api_agent_endpoints.py and its neighbours ask for all it does",
     "control/api/agent_desk.py": "a part of the endpoints of agents: tests/control/test_api_agent_endpoints.py",
     "control/api/agent_shapes.py": "tests/control/test_api_agent_endpoints.py and its neighbours read them over HTTP",
+    "control/api/tenant_shapes.py": "tests/control/test_api_tenant_endpoints.py reads them over HTTP",
     "control/api/webhook_shapes.py": "tests/control/test_api_webhook_endpoints.py reads them over HTTP",
     "control/api/ports.py": "protocols and values; every test of the API is made of them",
     "gateway/order_form.py": "tests/gateway/test_trace.py and test_replay.py write and read orders",
@@ -86,6 +87,7 @@ TESTED_ELSEWHERE = {
 
 # Test files of no one module, each with what they are about. Whole calls are in tests/calls.
 TESTS_ACROSS: dict[str, str] = {
+    "tests/control/test_api_isolation.py": "the whole API: nothing of a tenant's is there for another",
     "tests/control/test_api_contract.py": "the whole API: its document against its answers (schemathesis)",
     "tests/control/test_call_interleavings.py": "the call's machine under any interleaving of everything",
     "tests/media/test_realtime_model.py": "the session against a server that keeps the real rules",
@@ -93,6 +95,7 @@ TESTS_ACROSS: dict[str, str] = {
     "tests/gateway/test_chaos.py": "whole calls: whatever goes wrong, each ends once and leaves nothing behind",
     "tests/gateway/test_command_matrix.py": "whole calls: every live command in every state, on both carriers",
     "tests/gateway/test_call_control.py": "whole calls over real sockets: how they begin, go on and end under control",
+    "tests/gateway/test_stored_agents.py": "whole calls: agents that users have stored, on both carriers",
     "tests/gateway/test_controlled_calls.py": "whole calls: who hears whom while held, prompted, gathered, broken",
     "tests/gateway/test_status_mapping.py": "whole calls: every row of the carriers' status mapping",
     "tests/gateway/test_traps.py": "whole calls: the races and traps that others fell into, by number",

@@ -211,6 +211,7 @@ async def whole_house(
     carrier_options: dict[str, Any] | None = None,
     agents: bool = True,
     connector: Connector = connect,
+    key: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """Everybody is there in here; leaving drains the gateway, then stops the others.
@@ -218,6 +219,7 @@ async def whole_house(
     Args:
         agents: whether there is an agent to connect to.
         connector: by which the carrier opens media sockets.
+        key: to ask the API with, where the database has one already.
         settings: of the gateway, beyond those it needs.
     """
     port = free_port()
@@ -241,7 +243,7 @@ async def whole_house(
     }
     try:
         async with running(Settings(**given)) as gateway:
-            key = (folder / "data" / FIRST_KEY_FILE).read_text().strip()
+            key = key or (folder / "data" / FIRST_KEY_FILE).read_text().strip()
             async with aiohttp.ClientSession(
                 f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}
             ) as http:

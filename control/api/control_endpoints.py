@@ -332,7 +332,7 @@ class ControlEndpoints:
     async def play(self, asked: Asked[NoQuery, PlayBody]) -> Answer:
         body = asked.body
         source = body.url or f"recording:{body.recording_id}"
-        fetched = await self._audio(source)
+        fetched = await self._audio(asked, source)
         await self._ask(
             asked,
             PlayAudio(
@@ -356,7 +356,7 @@ class ControlEndpoints:
         if url is None:
             await self._ask(asked, Hold())
         else:
-            fetched = await self._audio(url)
+            fetched = await self._audio(asked, url)
             await self._ask(asked, Hold(audio=fetched.audio, rate=fetched.rate))
         return Reply(Done())
 
@@ -373,14 +373,16 @@ class ControlEndpoints:
 
         return control
 
-    async def _known(self, asked: Asked[NoQuery, NoBody]) -> None:
+    async def _known(self, asked: Asked[NoQuery, Any]) -> None:
         """A view of a call that is not there is not a view that is empty."""
         tenant_id, call_id = asked.tenant_id, asked.path["call_id"]
         known = self._calls.live_record(tenant_id, call_id)
         if (known is None or not known.live) and await self._store.status(tenant_id, call_id) is None:
             raise no_such_call()
 
-    async def _audio(self, source: str) -> FetchedAudio:
+    async def _audio(self, asked: Asked[NoQuery, Any], source: str) -> FetchedAudio:
+        """Nothing is fetched for a call that is not there."""
+        await self._known(asked)
         try:
             return await self._fetch_audio(source)
         except AudioUnavailable as error:

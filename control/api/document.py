@@ -16,8 +16,8 @@ from control.api.shapes import ProblemShape
 _REF = "#/components/schemas/{model}"
 # What any request with a key may be answered, whatever its endpoint.
 _EVERYWHERE = (
-    "missing_api_key", "invalid_api_key", "auth_rate_limited", "rate_limited", "invalid_query", "internal_error",
-    "store_unavailable",
+    "missing_api_key", "invalid_api_key", "tenant_disabled", "auth_rate_limited", "rate_limited", "invalid_query",
+    "internal_error", "store_unavailable",
 )  # fmt: skip
 # Any request may come with a body, where none is wanted, too.
 _BODY = (

@@ -3,12 +3,12 @@
 Theory of operation. A key is looked up by its secret, and found ones are remembered for a few seconds, so that a
 revoked key is worthless that soon. While the database does not answer, nobody can revoke a key either: one that was
 found lately stands, so that calls can be hung up all the same. An address that fails too often is told to wait before
-its key is looked at. What is left of a key's minute stands in the headers of every answer to it.
+its key is looked at. What is left of a tenant's minute stands in the headers of every answer to it.
 """
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil, inf
@@ -19,9 +19,11 @@ import structlog
 from control.api.client_address import neighbourhood
 from control.api.endpoint import Access
 from control.api.problem import Problem
-from control.live.windows import Allowance, Windows
+from control.live.ports import RequestWindows
+from control.live.windows import Allowance
 from control.stores.errors import StoreUnavailable
 from control.stores.keys import ApiKey, Scope
+from control.tenancy import Tenancy, Terms
 
 log = structlog.get_logger()
 
@@ -32,8 +34,8 @@ _STANDS = 600.0
 _MOST_REMEMBERED = 1_024
 # More failed attempts than this from one address within 15 minutes are guesses.
 FAILED_ATTEMPTS = 100
-_FAILED_WITHIN = 900.0
-_MINUTE = 60.0
+FAILED_WITHIN = 900.0
+MINUTE = 60.0
 
 _SCOPES: Mapping[Access, frozenset[Scope]] = {
     Access.READ: frozenset(Scope),
@@ -55,6 +57,8 @@ class Known:
     """Somebody whose key is good."""
 
     key: ApiKey
+    terms: Terms
+    """What its tenant may."""
     allowance: Allowance
 
     def admit(self, access: Access) -> None:
@@ -62,31 +66,51 @@ class Known:
         Raises:
             Problem: 403 or 429, they may not have this, or not now.
         """
+        if self.terms.disabled:
+            raise Problem(403, "tenant_disabled", "the tenant is disabled")
         if not self.allowance.allowed:
-            raise _too_often("rate_limited", "the requests of this minute are used up", self.allowance)
+            raise _too_often(
+                "rate_limited", "the tenant's requests of this minute are used up", self.allowance
+            )
         if self.key.scope not in _SCOPES[access]:
             raise _beyond(access)
 
-    def headers(self, wall: float, concurrent_limit: int) -> dict[str, str]:
+    def headers(self, wall: float) -> dict[str, str]:
         """Return what every answer to them says; `wall` is unix time."""
         return {
             "X-RateLimit-Limit": str(self.allowance.limit),
             "X-RateLimit-Remaining": str(self.allowance.remaining),
             "X-RateLimit-Reset": str(ceil(wall + self.allowance.reset_after)),
-            "X-Concurrent-Call-Limit": str(concurrent_limit),
+            "X-Concurrent-Call-Limit": str(self.terms.max_calls),
         }
 
 
 class Gate:
-    """Driven once per request; times are seconds on any clock that does not jump."""
+    """Driven once per request."""
 
-    def __init__(self, keys: KeyRing, *, requests_per_minute: int) -> None:
+    def __init__(
+        self,
+        keys: KeyRing,
+        tenancy: Tenancy,
+        *,
+        requests: RequestWindows,
+        failures: RequestWindows,
+        clock: Callable[[], float],
+    ) -> None:
+        """
+        Args:
+            requests: of a `MINUTE`, by tenant; always answer.
+            failures: of `FAILED_WITHIN` seconds, by address; always answer.
+            clock: any clock that does not jump, in seconds.
+        """
         self._keys = keys
-        self._requests = Windows(limit=requests_per_minute, seconds=_MINUTE)
-        self._failures = Windows(limit=FAILED_ATTEMPTS, seconds=_FAILED_WITHIN)
+        self._tenancy = tenancy
+        self._requests = requests
+        self._failures = failures
+        self._clock = clock
         self._remembered: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
 
-    async def identify(self, headers: Mapping[str, str], client: str, now: float) -> Known:
+    async def identify(self, headers: Mapping[str, str], client: str) -> Known:
         """Find out whose request it is, and count it.
 
         Raises:
@@ -94,20 +118,22 @@ class Gate:
             StoreUnavailable: nobody can be found now.
         """
         address = neighbourhood(client)
-        failures = self._failures.look(address, now)
+        failures = await self._failures.look(address, FAILED_ATTEMPTS)
         if not failures.allowed:
             raise _too_often("auth_rate_limited", "too many failed attempts from this address", failures)
         secret = _secret(headers)
         if secret is None:
-            raise self._failed(
-                address, now, "missing_api_key", "send the API key as a bearer token or X-API-Key"
+            raise await self._failed(
+                address, "missing_api_key", "send the API key as a bearer token or X-API-Key"
             )
-        key = await self._find(secret, now)
+        key = await self._find(secret)
         if key is None:
-            raise self._failed(address, now, "invalid_api_key", "the API key is unknown or was revoked")
-        return Known(key, self._requests.use(key.key_id, now))
+            raise await self._failed(address, "invalid_api_key", "the API key is unknown or was revoked")
+        terms = await self._tenancy.terms(key.tenant_id)
+        return Known(key, terms, await self._requests.use(key.tenant_id, terms.requests_per_minute))
 
-    async def _find(self, secret: str, now: float) -> ApiKey | None:
+    async def _find(self, secret: str) -> ApiKey | None:
+        now = self._clock()
         found_at, known = self._remembered.get(secret, (-inf, None))
         if now - found_at < _REMEMBERED:
             return known
@@ -139,8 +165,13 @@ class Gate:
         for secret in [secret for secret, (_, key) in self._remembered.items() if key.key_id == key_id]:
             del self._remembered[secret]
 
-    def _failed(self, address: str, now: float, code: str, detail: str) -> Problem:
-        self._failures.use(address, now)
+    def forget_tenant(self, tenant_id: str) -> None:
+        """The tenant was deleted here, and its keys with it."""
+        for secret in [secret for secret, (_, key) in self._remembered.items() if key.tenant_id == tenant_id]:
+            del self._remembered[secret]
+
+    async def _failed(self, address: str, code: str, detail: str) -> Problem:
+        await self._failures.use(address, FAILED_ATTEMPTS)
         return Problem(401, code, detail, headers={"WWW-Authenticate": 'Bearer realm="offhook"'})
 
 

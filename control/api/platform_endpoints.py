@@ -1,4 +1,4 @@
-"""Keys, the account, carriers, drains and the health of what the gateway depends on."""
+"""Keys, carriers, drains and the health of what the gateway depends on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +13,6 @@ from control.api.gate import Gate
 from control.api.ports import CallControl, Health, HealthChecks
 from control.api.problem import Problem
 from control.api.shapes import (
-    Account,
     CarrierList,
     DetailedHealth,
     DrainShape,
@@ -88,7 +87,6 @@ class PlatformEndpoints:
                 "GET", "/v1/carriers", self.carriers,
                 "What can be done to a call, carrier by carrier", {200: CarrierList},
             ),
-            plain("GET", "/v1/account", self.account, "Whose key this is", {200: Account}),
             plain("GET", "/v1/health/detailed", self.health, "How every dependency is", {200: DetailedHealth}),
             plain("GET", "/v1/keys", self.keys, "List keys", {200: KeyList}, access=Access.FULL),
             plain(
@@ -111,18 +109,6 @@ class PlatformEndpoints:
             for name, row in CAPABILITIES.items()
         ]
         return Reply(CarrierList(data=rows))
-
-    async def account(self, asked: Asked[NoQuery, NoBody]) -> Answer:
-        key = asked.key
-        return Reply(
-            Account(
-                tenant_id=key.tenant_id,
-                key_id=key.key_id,
-                scope=key.scope.value,
-                concurrent_call_limit=self._calls.concurrent_limit(key.tenant_id),
-                live_calls=len(await self._store.live_calls(tenant_id=key.tenant_id)),
-            )
-        )
 
     async def health(self, _: Asked[NoQuery, NoBody]) -> Answer:
         try:
@@ -150,7 +136,7 @@ class PlatformEndpoints:
     async def add_key(self, asked: Asked[NoQuery, KeyBody]) -> Answer:
         scope = Scope(asked.body.scope)
         new = await self._store.keys.add(asked.tenant_id, asked.body.name, scope, datetime.now(UTC))
-        return Reply(_shown(new), 201)
+        return Reply(shown(new), 201)
 
     async def revoke(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         key_id = asked.path["key_id"]
@@ -165,7 +151,7 @@ class PlatformEndpoints:
         if new is None:
             raise _no_such_key()
         self._gate.forget(key_id)
-        return Reply(_shown(new))
+        return Reply(shown(new))
 
     async def drain(self, _: Asked[NoQuery, NoBody]) -> Answer:
         self._calls.drain(True)
@@ -176,7 +162,7 @@ class PlatformEndpoints:
         return Reply(DrainShape(draining=self._calls.draining))
 
 
-def _shown(new: NewKey) -> NewKeyShape:
+def shown(new: NewKey) -> NewKeyShape:
     return NewKeyShape(**key_fields(new.key), secret=new.secret)
 
 

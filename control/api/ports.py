@@ -37,10 +37,6 @@ class CallControl(Protocol):
         """Return the latest gather of a live call."""
         ...
 
-    def concurrent_limit(self, tenant_id: str) -> int:
-        """How many calls the tenant may have at a time."""
-        ...
-
     def drain(self, on: bool) -> None:
         """Take no new calls, or take them again; those that live go on."""
         ...
@@ -88,6 +84,20 @@ class Health:
     latency: float | None = None
     """Seconds."""
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessState:
+    """How the process is that answers."""
+
+    node: str
+    started_at: datetime
+    live_calls: int
+    max_calls: int
+    unready: list[str]
+    """Why no call can be taken."""
+    degraded: list[str]
+    """What does not work as it should, though calls are taken."""
 
 
 class HealthChecks(Protocol):

@@ -38,8 +38,11 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "invalid_api_key": ProblemCode(401, "The API key is unknown or was revoked."),
     "read_only_key": ProblemCode(403, "The key may only read."),
     "admin_key_required": ProblemCode(403, "The request needs a key that may administer the platform."),
+    "tenant_disabled": ProblemCode(
+        403, "The tenant is disabled: its keys open nothing, and it has no new calls."
+    ),
     "auth_rate_limited": ProblemCode(429, "Too many failed attempts from this address."),
-    "rate_limited": ProblemCode(429, "The key has used up its requests of this minute."),
+    "rate_limited": ProblemCode(429, "The tenant has used up its requests of this minute."),
     "too_many_streams": ProblemCode(429, "The tenant follows as many event streams as may be at a time."),
     "too_many_exports": ProblemCode(429, "The tenant fetches as many files as may be at a time."),
     # What is asked for
@@ -56,6 +59,11 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     # Webhooks
     "too_many_webhooks": ProblemCode(409, "The tenant has as many endpoints as it may have."),
     "webhook_disabled": ProblemCode(409, "The endpoint is disabled: nothing is sent to it."),
+    # Tenants
+    "tenant_needed": ProblemCode(
+        409, "The tenant is that of the key, or that of the settings: it is neither disabled nor deleted."
+    ),
+    "tenant_not_empty": ProblemCode(409, "The tenant has calls, agents or other things of its own."),
     # Calls
     "call_live": ProblemCode(409, "The call has not ended."),
     "call_not_in_progress": ProblemCode(409, "The call is not in progress."),

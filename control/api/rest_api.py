@@ -23,9 +23,12 @@ from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
 from control.api.ports import CallControl, Effective, FetchAudio, HealthChecks
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
+from control.api.tenant_endpoints import TenantEndpoints, TenantParts
 from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.directory import Directory
+from control.egress_policy import EgressPolicy
+from control.live.ports import RequestWindows
 from control.news import EventNews
 from control.stores.store import Store
 
@@ -39,6 +42,8 @@ class ApiParts:
     agents: AgentBook
     directory: Directory
     effective: Effective
+    policy: EgressPolicy
+    """Where users may send us."""
     news: EventNews
     fetch_audio: FetchAudio
     health: HealthChecks
@@ -46,7 +51,13 @@ class ApiParts:
     carriers: Callable[[], frozenset[str]]
     gaps: StreamGaps
     version: str
-    requests_per_minute: int
+    tenants: TenantParts
+    requests: RequestWindows
+    """By tenant, of a minute."""
+    failures: RequestWindows
+    """By address, of failed attempts."""
+    clock: Callable[[], float]
+    """Any that does not jump, in seconds."""
     trusted_proxies: Iterable[str] = ()
 
 
@@ -58,14 +69,19 @@ class RestApi:
         Raises:
             ValueError: a trusted proxy is no network.
         """
-        gate = Gate(parts.store.keys, requests_per_minute=parts.requests_per_minute)
+        gate = Gate(
+            parts.store.keys,
+            parts.tenants.tenancy,
+            requests=parts.requests,
+            failures=parts.failures,
+            clock=parts.clock,
+        )
         self._reception = Reception(
             gate=gate,
             proxies=TrustedProxies(parts.trusted_proxies),
             idempotency=parts.store.idempotency,
-            concurrent_limit=parts.calls.concurrent_limit,
         )
-        desk = AgentDesk(parts.directory, parts.agents)
+        desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
@@ -76,6 +92,7 @@ class RestApi:
             *AgentToolEndpoints(desk).endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
             *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
+            *TenantEndpoints(parts.store, gate, parts.tenants).endpoints(),
             *PlatformEndpoints(
                 parts.calls,
                 parts.store,

@@ -9,7 +9,7 @@ the call may be made all the same, and a repetition is told which it is.
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -42,8 +42,6 @@ class Reception:
     gate: Gate
     proxies: TrustedProxies
     idempotency: Idempotency
-    concurrent_limit: Callable[[str], int]
-    """How many calls a tenant may have at a time."""
 
     def add_to(self, app: web.Application, endpoints: Iterable[Endpoint[Any, Any]]) -> None:
         for endpoint in endpoints:
@@ -64,14 +62,12 @@ class _Route:
         self._endpoint = endpoint
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
-        now = asyncio.get_running_loop().time()
         # A proxy may append by a line of its own.
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
         client = self._reception.proxies.client(request.remote, forwarded)
         try:
-            known = await self._reception.gate.identify(request.headers, client, now)
-            limit = self._reception.concurrent_limit(known.key.tenant_id)
-            request[_ALLOWANCE] = known.headers(unix_time(), limit)
+            known = await self._reception.gate.identify(request.headers, client)
+            request[_ALLOWANCE] = known.headers(unix_time())
             known.admit(self._endpoint.access)
             return await self._answered(await self._read(request, known.key))
         except StoreUnavailable as error:

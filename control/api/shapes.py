@@ -396,16 +396,6 @@ def key_fields(key: ApiKey) -> dict[str, Any]:
     }
 
 
-class Account(Shape):
-    """Whose key it is, and what they may."""
-
-    tenant_id: str
-    key_id: str
-    scope: str
-    concurrent_call_limit: int
-    live_calls: int
-
-
 class DrainShape(Shape):
     """Whether new calls are taken."""
 

@@ -11,15 +11,15 @@ Clock = Callable[[], float]
 class ProcessWindows:
     """`RequestWindows` of this process alone."""
 
-    def __init__(self, clock: Clock, *, limit: int, seconds: float) -> None:
+    def __init__(self, clock: Clock, *, seconds: float) -> None:
         self._clock = clock
-        self._windows = Windows(limit=limit, seconds=seconds)
+        self._windows = Windows(seconds=seconds)
 
-    async def use(self, name: str) -> Allowance:
-        return self._windows.use(name, self._clock())
+    async def use(self, name: str, limit: int) -> Allowance:
+        return self._windows.use(name, limit, self._clock())
 
-    async def look(self, name: str) -> Allowance:
-        return self._windows.look(name, self._clock())
+    async def look(self, name: str, limit: int) -> Allowance:
+        return self._windows.look(name, limit, self._clock())
 
 
 class ProcessOwners:

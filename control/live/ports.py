@@ -13,15 +13,15 @@ class LiveStateUnavailable(Exception):
 class RequestWindows(Protocol):
     """How often somebody may ask (`control.live.windows`)."""
 
-    async def use(self, name: str) -> Allowance:
-        """Count one; not counted where nothing is left.
+    async def use(self, name: str, limit: int) -> Allowance:
+        """Count one of the so many that they may; not counted where nothing is left.
 
         Raises:
             LiveStateUnavailable
         """
         ...
 
-    async def look(self, name: str) -> Allowance:
+    async def look(self, name: str, limit: int) -> Allowance:
         """Count nothing.
 
         Raises:

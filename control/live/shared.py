@@ -90,27 +90,26 @@ async def connected(url: str) -> AsyncIterator[Redis]:
 class SharedWindows:
     """`RequestWindows` over all processes."""
 
-    def __init__(self, redis: Redis, room: str, *, limit: int, seconds: float) -> None:
+    def __init__(self, redis: Redis, room: str, *, seconds: float) -> None:
         """
         Args:
             room: what is counted, such as `requests`: rooms do not share counts.
         """
         self._redis = redis
         self._room = room
-        self._limit = limit
         self._milliseconds = round(seconds * 1000)
 
-    async def use(self, name: str) -> Allowance:
-        return await self._ask(name, count=1)
+    async def use(self, name: str, limit: int) -> Allowance:
+        return await self._ask(name, limit, count=1)
 
-    async def look(self, name: str) -> Allowance:
-        return await self._ask(name, count=0)
+    async def look(self, name: str, limit: int) -> Allowance:
+        return await self._ask(name, limit, count=0)
 
-    async def _ask(self, name: str, count: int) -> Allowance:
+    async def _ask(self, name: str, limit: int, count: int) -> Allowance:
         key = f"{PREFIX}:window:{self._room}:{name}"
-        answer = await _run(self._redis, _USE, key, self._limit, self._milliseconds, count)
+        answer = await _run(self._redis, _USE, key, limit, self._milliseconds, count)
         allowed, used, left = cast(list[int], answer)
-        return Allowance(bool(allowed), self._limit, max(0, self._limit - used), left / 1000)
+        return Allowance(bool(allowed), limit, max(0, limit - used), left / 1000)
 
 
 class SharedOwners:
@@ -148,6 +147,15 @@ class SharedSlots:
 
     async def taken(self, tenant_id: str) -> int:
         return cast(int, await _run(self._redis, _TAKEN, _slots(tenant_id)))
+
+
+async def ping(redis: Redis) -> None:
+    """
+    Raises:
+        LiveStateUnavailable: it does not answer.
+    """
+    with _reached():
+        await redis.ping()
 
 
 def _owner(call_id: str) -> str:

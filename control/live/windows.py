@@ -24,26 +24,25 @@ class _Window:
 class Windows:
     """Counts per name; the names least recently seen are forgotten beyond `most`."""
 
-    def __init__(self, *, limit: int, seconds: float, most: int = 10_000) -> None:
-        self.limit = limit
+    def __init__(self, *, seconds: float, most: int = 10_000) -> None:
         self._seconds = seconds
         self._most = most
         self._windows: OrderedDict[str, _Window] = OrderedDict()
 
-    def use(self, name: str, now: float) -> Allowance:
-        """Count one; not counted where nothing is left."""
+    def use(self, name: str, limit: int, now: float) -> Allowance:
+        """Count one; not counted where nothing is left of what they may."""
         window = self._window(name, now)
-        allowed = window.used < self.limit
+        allowed = window.used < limit
         if allowed:
             window.used += 1
-        return self._allowance(window, allowed, now)
+        return self._allowance(window, limit, allowed, now)
 
-    def look(self, name: str, now: float) -> Allowance:
+    def look(self, name: str, limit: int, now: float) -> Allowance:
         """Count nothing."""
         window = self._windows.get(name)
         if window is None or now - window.began >= self._seconds:
-            return Allowance(True, self.limit, self.limit, self._seconds)
-        return self._allowance(window, window.used < self.limit, now)
+            return Allowance(limit > 0, limit, limit, self._seconds)
+        return self._allowance(window, limit, window.used < limit, now)
 
     def _window(self, name: str, now: float) -> _Window:
         window = self._windows.get(name)
@@ -54,6 +53,6 @@ class Windows:
             self._windows.popitem(last=False)
         return window
 
-    def _allowance(self, window: _Window, allowed: bool, now: float) -> Allowance:
+    def _allowance(self, window: _Window, limit: int, allowed: bool, now: float) -> Allowance:
         left = max(0.0, window.began + self._seconds - now)
-        return Allowance(allowed, self.limit, max(0, self.limit - window.used), left)
+        return Allowance(allowed, limit, max(0, limit - window.used), left)

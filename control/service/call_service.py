@@ -26,6 +26,7 @@ from control.inputs import DrainAsked
 from control.refusals import carrier_refused
 from control.requests import Accepted, Answer, CallRequest, EndCall, Refused
 from control.secrets import SecretUnreadable
+from control.service.admission import Admission
 from control.service.arrivals import Arrival
 from control.service.built_in_tools import built_in_of
 from control.service.call_index import CallIndex
@@ -91,7 +92,9 @@ class Parts:
     world: World
     node: str
     """This process, as its calls' records name it."""
+    admission: Admission
     max_calls: int
+    """Of this process at a time."""
     tariff: Tariff = field(default_factory=Tariff)
     """What calls cost, beside the carrier's minutes."""
     extracts: bool = False
@@ -144,9 +147,6 @@ class CallService:
             reasons.append(overloaded)
         return reasons
 
-    def concurrent_limit(self, tenant_id: str) -> int:  # one limit for all, so far
-        return self._parts.max_calls
-
     def _refusal(self) -> Refused | None:
         """Why nothing can be dialled now."""
         if self.draining:
@@ -161,6 +161,11 @@ class CallService:
         if (overloaded := self._parts.room.overloaded()) is not None:
             return Refused(status=503, code="overloaded", detail=overloaded)
         return None
+
+    def _leave(self, call_id: str) -> None:
+        """The call's slot is free."""
+        if self._parts.admission.holds(call_id):
+            self._world.spawn(self._parts.admission.leave(call_id), f"{call_id} slot")
 
     # What carriers say
 
@@ -213,6 +218,8 @@ class CallService:
 
     async def _arrive(self, arrival: Arrival, account: CarrierAccount) -> None:
         """Find out who answers, and make a call of it, whatever is found: one that nobody answers is refused."""
+        call: LiveCall | None = None
+        refusal: RejectReason | None = None
         try:
             destination, effective, refusal = await self._receive(arrival)
             record = _with_agent(arrival.record, destination, effective)
@@ -220,6 +227,8 @@ class CallService:
             call = self._make(brief, effective, account, TOKEN_LIFETIME)
             self._admit(call)
         finally:
+            if call is None or refusal is not None:
+                self._leave(arrival.call_id)
             self._arrivals.remove(arrival)
             arrival.over.set()
             self._settle()
@@ -238,6 +247,8 @@ class CallService:
         if destination.agent is None:
             log.info("call refused: its number has no agent", carrier=event.origin.carrier)
             return destination, None, RejectReason.NOT_FOUND
+        if not await self._entered(arrival.record.call_id, destination.agent.tenant_id):
+            return destination, None, RejectReason.BUSY
         if reasons := self.unready():
             log.warning("call refused", reasons=reasons)
             return destination, None, RejectReason.BUSY
@@ -253,6 +264,17 @@ class CallService:
             log.error("call refused: its agent's texts cannot be filled in", reason=str(fault))
             return destination, None, RejectReason.UNAVAILABLE
         return destination, effective, None
+
+    async def _entered(self, call_id: str, tenant_id: str) -> bool:
+        """Whether the tenant may have one more call."""
+        try:
+            refused = await self._parts.admission.enter(tenant_id, call_id)
+        except StoreUnavailable as fault:
+            log.warning("call refused: what its tenant may is not known", reason=str(fault))
+            return False
+        if refused is not None:
+            log.warning("call refused", tenant_id=tenant_id, reason=refused.code)
+        return refused is None
 
     async def _destination(self, record: CallRecord) -> Destination | None:
         """Where the call leads; None: nobody can tell."""
@@ -328,7 +350,11 @@ class CallService:
         brief, effective, account = prepared
         self._reserved += 1
         self._quiet.clear()
+        call: LiveCall | None = None
         try:
+            refused = await self._parts.admission.enter(tenant_id, brief.record.call_id)
+            if refused is not None:
+                return refused
             added = await self._parts.store.add_call(brief.record, (), request.claim)
             if not isinstance(added, Claimed):
                 return added
@@ -339,6 +365,8 @@ class CallService:
         except StoreUnavailable:
             return _STORE_AWAY
         finally:
+            if call is None:
+                self._leave(brief.record.call_id)
             self._reserved -= 1
             self._settle()
         return await self._dialled(call)
@@ -531,9 +559,11 @@ class CallService:
     def _renamed(self, call: LiveCall) -> None:
         self._calls.renamed(call)
         if call.released:
+            self._leave(call.call_id)
             self._settle()
 
     def _closed(self, call: LiveCall) -> None:
+        self._leave(call.call_id)
         self._remember(call)
         self._settle()
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, func, insert, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.stores.columns import Instant, Values
 from control.stores.database import Database
@@ -63,9 +64,15 @@ class Keys:
 
     async def add(self, tenant_id: str, name: str, scope: Scope, now: datetime) -> NewKey:
         """Make a key."""
-        new = _new_key(f"key_{secrets.token_hex(12)}", tenant_id, name, scope, now)
         async with self._database.write() as connection:
-            await connection.execute(insert(api_keys).values(_row(new)))
+            return await self.add_within(connection, tenant_id, name, scope, now)
+
+    async def add_within(
+        self, connection: AsyncConnection, tenant_id: str, name: str, scope: Scope, now: datetime
+    ) -> NewKey:
+        """Make a key in a transaction that makes more."""
+        new = _new_key(f"key_{secrets.token_hex(12)}", tenant_id, name, scope, now)
+        await connection.execute(insert(api_keys).values(_row(new)))
         return new
 
     async def ensure_bootstrap(self, now: datetime) -> NewKey | None:

@@ -29,7 +29,9 @@ from control.stores.keys import Keys
 from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
 from control.stores.numbers import Numbers
+from control.stores.platform import Platform
 from control.stores.statistics import Statistics
+from control.stores.tenants import Tenants
 from control.stores.tool_logs import ToolLogs
 from control.stores.webhooks import Webhooks
 
@@ -50,7 +52,9 @@ class Store:
         self.keys = Keys(database)
         self.statistics = Statistics(database)
         self.numbers = Numbers(database)
+        self.platform = Platform(database)
         self.tool_logs = ToolLogs(database)
+        self.tenants = Tenants(database)
         self.webhooks = Webhooks(database)
 
     @classmethod

@@ -18,9 +18,7 @@ def openapi() -> None:
 def document() -> dict[str, Any]:
     """Return the document: it is made of what endpoints declare, so nobody has to be there to serve them."""
     parts: dict[str, Any] = {part.name: _Absent() for part in fields(ApiParts)}
-    return RestApi(
-        ApiParts(**{**parts, "version": our_version(), "requests_per_minute": 1, "trusted_proxies": ()})
-    ).document()
+    return RestApi(ApiParts(**{**parts, "version": our_version(), "trusted_proxies": ()})).document()
 
 
 class _Absent:

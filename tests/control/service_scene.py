@@ -15,9 +15,11 @@ from control.costs import Tariff
 from control.directory import Directory, Unlisted
 from control.effects import RunTool
 from control.inputs import ToolFinished
+from control.live.in_process import ProcessSlots
 from control.media_orders import AgentUp, EndMedia, MediaEnded, MediaOrder, Report, StreamUp
 from control.policy import CallPolicy
 from control.records import MediaSummary
+from control.service.admission import LEASE, Admission
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
 from control.service.ports import World
@@ -26,6 +28,8 @@ from control.service.switchboard import Switchboard
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome
 from control.stores.numbers import NumberRoute
+from control.stores.tenants import Tenant
+from control.tenancy import Tenancy, Terms
 from control.timeline import TimelineEvent
 from media.audio import PCMU_8K
 from media.realtime.configuration import SessionConfig
@@ -51,6 +55,19 @@ SUMMARY = MediaSummary(
 
 # A dollar for each token of audio out.
 TARIFF = Tariff(models={"m": Price(audio_out=Decimal(1_000_000))})
+
+
+class Register:
+    """Tenants that are told apart by their limits."""
+
+    def __init__(self) -> None:
+        self.tenants: dict[str, Tenant] = {}
+
+    async def get(self, tenant_id: str) -> Tenant | None:
+        return self.tenants.get(tenant_id)
+
+    def put(self, tenant_id: str = "default", **terms: Any) -> None:
+        self.tenants[tenant_id] = Tenant(tenant_id=tenant_id, name=tenant_id, created_at=BEGUN, **terms)
 
 
 class Shelf:
@@ -439,6 +456,15 @@ class Scene:
         self.accounts = Accounts(self.account)
         self.room = Room(places)
         self.tools = Toolbox()
+        self.tenants = Register()
+        self.admission = Admission(
+            Tenancy(
+                self.tenants,
+                usual=Terms(requests_per_minute=1_000, max_calls=places),
+                clock=loop.time,
+            ),
+            ProcessSlots(loop.time, lease=LEASE),
+        )
         self.service = CallService(
             Parts(
                 store=self.shelf,
@@ -452,6 +478,7 @@ class Scene:
                 tariff=TARIFF,
                 world=self.world,
                 node="node_1",
+                admission=self.admission,
                 max_calls=places,
             )
         )

@@ -60,24 +60,6 @@ def test_a_key_is_its_tenants_alone(real: RunAsync, tmp_path: Path) -> None:
     real(scenario())
 
 
-def test_the_account_says_whose_key_it_is(real: RunAsync, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with whole_api("telnyx", tmp_path, max_calls=3) as (house, users):
-            house.ring()
-            await house.happened(await house.the_call(), "call.started")
-            said = await users.ask("GET", "/v1/account")
-            assert said.json == {
-                "tenant_id": "default",
-                "key_id": "key_bootstrap",
-                "scope": "admin",
-                "concurrent_call_limit": 3,
-                "live_calls": 1,
-            }
-            assert said.headers["X-Concurrent-Call-Limit"] == "3"
-
-    real(scenario())
-
-
 def test_carriers_say_what_they_can_do_and_where_it_breaks_the_stream(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with whole_api("telnyx", tmp_path) as (_, users):

@@ -23,7 +23,7 @@ SHORT = 0.5
 class State:
     """Both kinds make the same rooms."""
 
-    windows: Callable[[int], RequestWindows]
+    windows: RequestWindows
     owners: CallOwners
     slots: CallSlots
 
@@ -32,7 +32,7 @@ class State:
 async def in_process() -> AsyncIterator[State]:
     clock = asyncio.get_running_loop().time
     yield State(
-        lambda limit: ProcessWindows(clock, limit=limit, seconds=SHORT),
+        ProcessWindows(clock, seconds=SHORT),
         ProcessOwners(clock, lease=SHORT),
         ProcessSlots(clock, lease=SHORT),
     )
@@ -43,7 +43,7 @@ async def over_redis(url: str) -> AsyncIterator[State]:
     async with connected(url) as redis:
         await redis.flushall()
         yield State(
-            lambda limit: SharedWindows(redis, token_hex(4), limit=limit, seconds=SHORT),
+            SharedWindows(redis, token_hex(4), seconds=SHORT),
             SharedOwners(redis, lease=SHORT),
             SharedSlots(redis, lease=SHORT),
         )
@@ -86,37 +86,37 @@ async def time_passes(share: float) -> None:
 
 def test_so_many_may_ask_in_a_window_and_the_next_one_is_new(run: Callable[[Scenario], None]) -> None:
     async def scenario(state: State) -> None:
-        windows = state.windows(3)
-        answers = [await windows.use("key_1") for _ in range(5)]
+        windows = state.windows
+        answers = [await windows.use("key_1", 3) for _ in range(5)]
         assert [each.allowed for each in answers] == [True, True, True, False, False]
         assert [each.remaining for each in answers] == [2, 1, 0, 0, 0]
         assert all(0 < each.reset_after <= SHORT for each in answers)
-        assert (await windows.use("key_2")).remaining == 2
+        assert (await windows.use("key_2", 3)).remaining == 2
         await time_passes(1.1)
-        assert (await windows.use("key_1")).remaining == 2
+        assert (await windows.use("key_1", 3)).remaining == 2
 
     run(scenario)
 
 
 def test_looking_counts_nothing(run: Callable[[Scenario], None]) -> None:
     async def scenario(state: State) -> None:
-        windows = state.windows(1)
-        looks = [await windows.look("key_1") for _ in range(3)]
+        windows = state.windows
+        looks = [await windows.look("key_1", 1) for _ in range(3)]
         assert {(each.allowed, each.remaining, each.limit) for each in looks} == {(True, 1, 1)}
-        await windows.use("key_1")
-        assert not (await windows.look("key_1")).allowed
+        await windows.use("key_1", 1)
+        assert not (await windows.look("key_1", 1)).allowed
 
     run(scenario)
 
 
 def test_refused_ones_do_not_make_a_window_longer(run: Callable[[Scenario], None]) -> None:
     async def scenario(state: State) -> None:
-        windows = state.windows(1)
-        await windows.use("key_1")
+        windows = state.windows
+        await windows.use("key_1", 1)
         await time_passes(0.6)
-        assert not (await windows.use("key_1")).allowed
+        assert not (await windows.use("key_1", 1)).allowed
         await time_passes(0.6)
-        assert (await windows.use("key_1")).allowed
+        assert (await windows.use("key_1", 1)).allowed
 
     run(scenario)
 

@@ -19,7 +19,7 @@ def test_a_redis_that_is_away_is_said_to_be(real: RunAsync, tmp_path: Path) -> N
     async def scenario() -> None:
         async with connected(f"unix://{tmp_path}/nobody.sock") as redis:
             for question in (
-                SharedWindows(redis, "requests", limit=1, seconds=60.0).use("key_1"),
+                SharedWindows(redis, "requests", seconds=60.0).use("key_1", 1),
                 SharedOwners(redis, lease=60.0).claim("call_1", "a"),
                 SharedOwners(redis, lease=60.0).owner("call_1"),
                 SharedSlots(redis, lease=60.0).take("default", "call_1", 1),
@@ -51,7 +51,7 @@ def test_every_key_is_ours_by_name_and_ends_by_itself(real: RunAsync, tmp_path: 
     async def scenario() -> None:
         with redis_server(tmp_path) as url:
             async with connected(url) as redis:
-                await SharedWindows(redis, "requests", limit=1, seconds=60.0).use("key_1")
+                await SharedWindows(redis, "requests", seconds=60.0).use("key_1", 1)
                 await SharedOwners(redis, lease=60.0).claim("call_1", "a")
                 await SharedSlots(redis, lease=60.0).take("default", "call_1", 1)
                 keys = await redis.keys()

@@ -124,6 +124,75 @@ def test_a_house_that_cannot_take_a_call_says_busy_and_dials_nobody(virtual: Run
     virtual(scenario())
 
 
+def test_a_tenant_at_its_limit_has_no_more_calls_until_one_is_over(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.tenants.put(max_calls=1)
+        first = await scene.rings("leg-a")
+        refused = await dial(scene)
+        assert isinstance(refused, Refused)
+        assert (refused.status, refused.code) == (429, "concurrent_call_limit")
+        assert scene.account.of(Dial) == []
+        await scene.rings("leg-b")
+        await scene.settles()
+        (reject,) = scene.account.of(Reject)
+        assert (reject.carrier_call_id, reject.reason) == ("leg-b", RejectReason.BUSY)
+        scene.hung_up("leg-a")
+        await scene.settles()
+        assert not scene.kept(first).live
+        assert isinstance(await dial(scene), Dialled)
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_another_tenants_calls_take_none_of_its_slots(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        for tenant in (TENANT, "acme"):
+            scene.tenants.put(tenant, max_calls=1)
+        await scene.rings("leg-a")
+        scene.books.has("agent_1", tenant="acme")
+        options: dict[str, Any] = {"to": THEIRS, "from_number": OURS, "agent_id": "agent_1"}
+        assert isinstance(await scene.service.dial("acme", DialRequest(**options)), Dialled)
+        assert isinstance(await scene.service.dial("acme", DialRequest(**options)), Refused)
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_disabled_tenant_has_no_new_calls(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.tenants.put(disabled_at=scene.world.wall())
+        refused = await dial(scene)
+        assert isinstance(refused, Refused)
+        assert (refused.status, refused.code) == (403, "tenant_disabled")
+        await scene.rings("leg-a")
+        await scene.settles()
+        assert len(scene.account.of(Reject)) == 1
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_call_that_does_not_come_about_leaves_its_slot(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.tenants.put(max_calls=1)
+        scene.shelf.claims["k"] = Conflict()
+        assert await dial(scene, claim=Claim(key="k", fingerprint="f")) == Conflict()
+        await scene.settles()
+        scene.room.trouble = "overloaded: late"
+        await scene.rings("leg-a")
+        await scene.settles()
+        scene.room.trouble = None
+        assert isinstance(await dial(scene), Dialled)
+        await scene.close()
+
+    virtual(scenario())
+
+
 def test_a_number_that_nobody_has_is_not_found(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene(unlisted=Unlisted.REJECT)

@@ -30,6 +30,7 @@ class Desk:
 
     taken: list[tuple[str, Authorised, Link, Ear]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    degraded: list[str] = field(default_factory=list)
     full: bool = False
     tokens: StreamTokens = field(default_factory=StreamTokens)
 
@@ -47,6 +48,7 @@ async def gateway(desk: Desk, mode: str = "tokens") -> AsyncIterator[str]:
         media_auth=MediaAuth(mode, tokens=desk.tokens, bound_host="127.0.0.1"),
         accept_stream=desk.accept_stream,
         readiness=lambda: desk.reasons,
+        degraded=lambda: desk.degraded,
         carriers={"twilio", "telnyx"},
     )
 
@@ -81,6 +83,19 @@ def test_readiness_says_why_not(real: RunAsync) -> None:
             answer = await http.get("/readiness")
             assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
             assert (await answer.json())["detail"] == "draining; overloaded"
+
+    real(scenario())
+
+
+def test_who_is_ready_says_what_is_not_as_it_should_be(real: RunAsync) -> None:
+    async def scenario() -> None:
+        desk = Desk()
+        async with gateway(desk) as at, aiohttp.ClientSession(f"http://{at}") as http:
+            assert await (await http.get("/readiness")).json() == {"status": "ready"}
+            desk.degraded.append("redis does not answer")
+            answer = await http.get("/readiness")
+            assert answer.status == 200
+            assert await answer.json() == {"status": "ready", "degraded": ["redis does not answer"]}
 
     real(scenario())
 
