@@ -78,7 +78,6 @@ TESTED_ELSEWHERE = {
     "gateway/rest_house.py": "tests/control/test_api_platform_endpoints.py and others ask a whole house",
     "gateway/demo_backend.py": "tests/gateway/test_callback_demo.py is its every use",
     "gateway/commands/examples.py": "two paths; tests/gateway/test_demo.py plays what is there",
-    "gateway/commands/call_view.py": "tests/gateway/test_commands_calls.py reads what it prints",
     "gateway/commands/store.py": "tests/gateway/test_commands_db.py, _keys.py and _calls.py go through it",
     "gateway/commands/settings.py": "tests/gateway/test_commands_check.py and _serve.py see what it prints",
     "gateway/commands/terminal.py": "every test of a command reads what it prints and how it exits",
