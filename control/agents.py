@@ -185,7 +185,8 @@ class AgentConfig(Part):
     )
     server_url: WebUrl | None = Field(
         default=None,
-        description="Asked to run the tools that have no `url`; signed.",
+        description="Your server: asked what each call is to be, runs the tools that have no `url`, is told what is "
+        "said, and may command the call; signed.",
     )
     webhook_url: WebUrl | None = Field(
         default=None, description="Told the events of this agent's calls, beside the tenant's endpoints."
@@ -198,7 +199,7 @@ class AgentConfig(Part):
     fallback_providers: tuple[Word, ...] = Field(
         default=(),
         max_length=5,
-        description="Providers that are tried in this order when its own fails. Kept, and not tried yet.",
+        description="Providers that are tried in this order when its own cannot be had, or is lost in mid-call.",
     )
     rate_per_minute: Money | None = Field(
         default=None, description="What a minute of its calls costs with the carrier."

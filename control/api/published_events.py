@@ -107,6 +107,14 @@ class ToolFinished(Data):
     status: str
 
 
+class FailedOver(Data):
+    """The agent's session could not be had any more, and is opened with the next provider."""
+
+    from_provider: str | None = None
+    to_provider: str | None = None
+    reason: str | None = None
+
+
 class TransferData(Data):
     """The caller is being connected with somebody else."""
 
@@ -137,7 +145,7 @@ _MODELS: Mapping[str, type[Data]] = {
     "transfer.initiated": TransferData,
     "transfer.completed": TransferData,
     "transfer.failed": TransferData,
-    "agent.failover": Plain,
+    "agent.failover": FailedOver,
 }
 
 
