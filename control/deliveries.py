@@ -4,7 +4,9 @@
 earlier one is delivered or given up. Every claim becomes one attempt in a task of its own; its outcome is judged
 (`control.delivery_verdict`) and settled in one transaction. A process that dies leaves leases behind, which end by
 themselves: what it was about to send, or had sent and not yet written down, is sent again, under the same
-`webhook-id`. Nothing is held in memory that the store does not know.
+`webhook-id`. Nothing is held in memory that the store does not know. Claims bear their holder's name: a process that
+begins gives back those of the one that died before it, and a claim whose answer was lost is given back, too, so that
+nobody waits for a lease to end but where the holder does not come back.
 
 The worker looks when it is notified, when the store says something becomes due, and every few seconds
 in any case, for what another process may have added.
@@ -65,8 +67,15 @@ class Outbox(Protocol):
     """What the worker needs of `control.stores.deliveries.Deliveries`."""
 
     async def claim(
-        self, now: datetime, lease: timedelta, limit: int = ..., busy: Collection[str] = ...
+        self,
+        now: datetime,
+        lease: timedelta,
+        limit: int = ...,
+        busy: Collection[str] = ...,
+        token: str | None = ...,
     ) -> list[Due]: ...
+
+    async def give_back(self, claims: str, now: datetime) -> int: ...
 
     async def settle(self, due: Due, attempt: Attempt, settlement: Settlement) -> None: ...
 
@@ -99,9 +108,11 @@ class DeliveryWorker:
         clock: Callable[[], datetime],
         chance: Callable[[], float] = random.random,
         bounds: Bounds = BOUNDS,
+        holder: str | None = None,
     ) -> None:
         """
         Args:
+            holder: of its claims, the same after a restart, and nobody else's; without one it gives nothing back.
             clock: the time of day, aware.
             chance: a random number in [0, 1).
         """
@@ -114,6 +125,9 @@ class DeliveryWorker:
         self._slots = DeliverySlots(bounds.total, bounds.per_endpoint)
         self._wake = asyncio.Event()
         self._stopping = False
+        self._holder = f"{holder or token_hex(4)}."
+        self._lost = {self._holder} if holder else set()
+        """Claims of ours, or beginnings of their names, that nobody works on."""
 
     # Its owner
 
@@ -164,15 +178,24 @@ class DeliveryWorker:
         """Begin what is due and has room; whether that was anything."""
         if (room := self._slots.room()) <= 0:
             return False
+        token = f"{self._holder}{token_hex(8)}"
         try:
-            claimed = await self._outbox.claim(self._clock(), LEASE, room, self._slots.busy)
+            await self._give_back()
+            claimed = await self._outbox.claim(self._clock(), LEASE, room, self._slots.busy, token)
         except StoreUnavailable as error:
+            self._lost.add(token)  # it may have been taken all the same
             log.warning("deliveries cannot be looked up", error=str(error))
             return False
         for due in claimed:
             self._slots.take(_endpoint(due))
             attempts.create_task(self._deliver(due), name=f"delivery {due.delivery_id}")
         return bool(claimed)
+
+    async def _give_back(self) -> None:
+        for claims in sorted(self._lost):
+            if number := await self._outbox.give_back(claims, self._clock()):
+                log.info("deliveries that nobody worked on are due again", number=number)
+            self._lost.remove(claims)
 
     async def _rest(self) -> None:
         """Wait until it is worth looking again."""

@@ -1,16 +1,17 @@
 """What each tenant may, as everybody who lets something in asks it: remembered for a few seconds.
 
 What an admin changes holds everywhere that soon, and in the process that is asked at once. While the database does not
-answer, nobody can change it either: what was known lately stands.
+answer, nobody can change it either: what was known lately stands, at once.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 from control.stores.errors import StoreUnavailable
+from control.stores.patience import BRIEFLY, within
 from control.stores.tenants import Tenant
 
 # Seconds until it is looked at again, and for which it stands without the database; as keys do.
@@ -22,7 +23,7 @@ _MOST_REMEMBERED = 4_096
 class TenantStore(Protocol):
     """Where tenants are kept (`control.stores.tenants`)."""
 
-    async def get(self, tenant_id: str) -> Tenant | None: ...
+    def get(self, tenant_id: str) -> Coroutine[Any, Any, Tenant | None]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,8 @@ class Tenancy:
         self._bound = bound
         self._clock = clock
         self._known: OrderedDict[str, tuple[float, Terms]] = OrderedDict()
+        self._away_until = -inf
+        """The database has not answered: until then it is not asked about terms that stand."""
 
     async def terms(self, tenant_id: str) -> Terms:
         """Return what a tenant may.
@@ -69,12 +72,16 @@ class Tenancy:
         found_at, known = self._known.get(tenant_id, (-inf, self.usual))
         if now - found_at < REMEMBERED:
             return known
-        try:
-            tenant = await self._tenants.get(tenant_id)
-        except StoreUnavailable:
-            if now - found_at < STANDS:
+        if now - found_at < STANDS:
+            if now < self._away_until:
                 return known
-            raise
+            try:
+                tenant = await within(BRIEFLY, self._tenants.get(tenant_id))
+            except StoreUnavailable:
+                self._away_until = now + REMEMBERED
+                return known
+        else:
+            tenant = await self._tenants.get(tenant_id)
         terms = self._of(tenant)
         self._known.pop(tenant_id, None)
         self._known[tenant_id] = now, terms

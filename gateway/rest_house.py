@@ -23,7 +23,7 @@ from control.stores.tenants import Tenant
 from control.webhook_post import WebhookPost
 from gateway.accounts import Account
 from gateway.audio_fetch import AudioFetch
-from gateway.call_house import CallHouse
+from gateway.call_house import CallHouse, node_of
 from gateway.delivering import delivering
 from gateway.egress import Egress
 from gateway.secret_keys import load_webhook_secret, secret_keys
@@ -107,7 +107,11 @@ def _worker(settings: Settings, house: CallHouse, egress: Egress, cipher: Cipher
 
     post = WebhookPost(fetch=egress, cipher=cipher, call_secret=call_secret)
     return DeliveryWorker(
-        house.store.deliveries, house.store.webhooks, post=post, clock=lambda: datetime.now(UTC)
+        house.store.deliveries,
+        house.store.webhooks,
+        post=post,
+        clock=lambda: datetime.now(UTC),
+        holder=node_of(settings.data_dir),
     )
 
 

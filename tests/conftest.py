@@ -71,19 +71,25 @@ def real() -> RunAsync:
     return _on(LOOPS["uvloop"])
 
 
+@pytest.fixture(scope="session")
+def unhurried() -> RunAsync:
+    """`real`, for what starts processes: they take as long as a busy machine takes, which is no failure."""
+    return _on(LOOPS["uvloop"], 5 * DEADLINE)
+
+
 @pytest.fixture(scope="session", params=sorted(LOOPS))
 def each_loop(request: pytest.FixtureRequest) -> RunAsync:
     """`real`, once per kind of loop: for code that touches transports itself."""
     return _on(LOOPS[request.param])
 
 
-def _on(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> RunAsync:
+def _on(loop_factory: Callable[[], asyncio.AbstractEventLoop], deadline: float = DEADLINE) -> RunAsync:
     def run(main: Coroutine[Any, Any, T], /) -> T:
         strays: list[dict[str, Any]] = []
 
         async def watched() -> T:
             asyncio.get_running_loop().set_exception_handler(lambda _, context: strays.append(context))
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(deadline):
                 return await main
 
         with asyncio.Runner(loop_factory=loop_factory) as runner:

@@ -92,7 +92,9 @@ class House:
         """Seconds since a virtual loop began."""
         return asyncio.get_running_loop().time()
 
-    def worker(self, bounds: Bounds = BOUNDS, outbox: Any = None) -> DeliveryWorker:
+    def worker(
+        self, bounds: Bounds = BOUNDS, outbox: Any = None, holder: str | None = None
+    ) -> DeliveryWorker:
         return DeliveryWorker(
             outbox or self.deliveries,
             self.webhooks,
@@ -100,12 +102,15 @@ class House:
             clock=self.now,
             chance=self.chance,
             bounds=bounds,
+            holder=holder,
         )
 
     @asynccontextmanager
-    async def working(self, bounds: Bounds = BOUNDS, outbox: Any = None) -> AsyncIterator[DeliveryWorker]:
+    async def working(
+        self, bounds: Bounds = BOUNDS, outbox: Any = None, holder: str | None = None
+    ) -> AsyncIterator[DeliveryWorker]:
         """A worker at work; stopped in the end."""
-        worker = self.worker(bounds, outbox)
+        worker = self.worker(bounds, outbox, holder)
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run(), name="worker")
             try:

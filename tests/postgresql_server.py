@@ -7,7 +7,9 @@ starts it as `postgres`, the user that the distribution made for it.
 import asyncio
 import os
 import pwd
+import select
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -37,6 +39,19 @@ def binaries() -> Path | None:
     return usable[-1] if usable and _owner() is not None else None
 
 
+def _await_end(process: int) -> None:
+    """Wait until a process that was killed is gone."""
+    try:
+        watch = os.pidfd_open(process)
+    except ProcessLookupError:
+        return
+    try:
+        ended, _, _ = select.select([watch], [], [], 10)
+        assert ended, f"process {process} does not end"
+    finally:
+        os.close(watch)
+
+
 def _owner() -> str | None:
     """Whom the server runs as; None if there is nobody."""
     if os.getuid() != 0:
@@ -48,11 +63,62 @@ def _owner() -> str | None:
 
 
 class PostgresqlServer:
-    """Makes databases."""
+    """Makes databases, and can be interrupted."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: Path, owner: str, settings: Mapping[str, str]) -> None:
         self.folder = folder
+        self._place = place
+        self._owner = owner
+        self._settings = settings
         self._made = 0
+
+    # What is asked of its programs
+
+    def run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._place / program, *arguments],
+            check=True,
+            user=self._owner if os.getuid() == 0 else None,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            timeout=60,
+        )
+
+    def start(self) -> None:
+        """Begin, or begin again where it was killed."""
+        options = " ".join(f"-c {name}={value}" for name, value in self._settings.items())
+        self.run("pg_ctl", "-D", "data", "-l", "log", "-o", f"-k {self.folder} {options}", "-w", "start")
+
+    # What befalls it
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It neither works nor hangs up: as a machine that swaps, or a network that swallows."""
+        processes = self._processes()
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it without a word; `start` brings it back."""
+        processes = self._processes()
+        for process in processes:
+            os.kill(process, signal.SIGKILL)
+        for process in processes:
+            _await_end(process)
+
+    def _processes(self) -> list[int]:
+        """The server and everyone it has started."""
+        leader = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
+        return [leader, *map(int, children)]
+
+    # Databases
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self.folder}"
@@ -82,29 +148,15 @@ def running(place: Path, settings: Mapping[str, str] | None = None) -> Iterator[
     assert owner is not None
     # Not pytest's own folder: the path of a socket is short, and its owner somebody else.
     folder = Path(tempfile.mkdtemp(prefix="offhook-pg-"))
-    user = owner if os.getuid() == 0 else None
-    if user is not None:
-        shutil.chown(folder, user)
-
-    def run(program: str, *arguments: str) -> None:
-        subprocess.run(
-            [place / program, *arguments],
-            check=True,
-            user=user,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            timeout=60,
-        )
-
-    data, log = str(folder / "data"), str(folder / "log")
-    options = " ".join(f"-c {name}={value}" for name, value in {**_SETTINGS, **(settings or {})}.items())
+    if os.getuid() == 0:
+        shutil.chown(folder, owner)
+    server = PostgresqlServer(folder, place, owner, {**_SETTINGS, **(settings or {})})
     try:
-        run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
-        run("pg_ctl", "-D", data, "-l", log, "-o", f"-k {folder} {options}", "-w", "start")
+        server.run("initdb", "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
+        server.start()
         try:
-            yield PostgresqlServer(folder)
+            yield server
         finally:
-            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            server.run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)

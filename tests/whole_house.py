@@ -209,7 +209,7 @@ async def whole_house(
     far_end: FarEnd = FarEnd(),  # noqa: B008  # a value
     weather: Weather = fair,
     carrier_options: dict[str, Any] | None = None,
-    agents: bool = True,
+    agent_up: bool = True,
     connector: Connector = connect,
     key: str | None = None,
     **settings: Any,
@@ -217,17 +217,17 @@ async def whole_house(
     """Everybody is there in here; leaving drains the gateway, then stops the others.
 
     Args:
-        agents: whether there is an agent to connect to.
+        agent_up: whether there is an agent to connect to.
         connector: by which the carrier opens media sockets.
         key: to ask the API with, where the database has one already.
         settings: of the gateway, beyond those it needs.
     """
     port = free_port()
     options = {"far_end": far_end, "weather": weather, **(carrier_options or {})}
-    simulated = _carrier(carrier, f"http://127.0.0.1:{port}", connector, options)
+    simulated = simulated_carrier(carrier, f"http://127.0.0.1:{port}", connector, options)
     await simulated.start()
     server = AgentServer(agent)
-    agent_port = await server.start() if agents else free_port()
+    agent_port = await server.start() if agent_up else free_port()
     given: dict[str, Any] = {
         "_env_file": None,
         "host": "127.0.0.1",
@@ -238,7 +238,7 @@ async def whole_house(
         "realtime_greeting": "Greet the caller.",
         "recording": False,
         "drain_s": 1.0,
-        **_account(simulated),
+        **account_of(simulated),
         **settings,
     }
     try:
@@ -253,7 +253,7 @@ async def whole_house(
         await simulated.stop()
 
 
-def _carrier(
+def simulated_carrier(
     name: str, gateway: str, connector: Connector, options: dict[str, Any]
 ) -> SimulatedTelnyx | SimulatedTwilio:
     lines = PartyLines(plain_on_loopback(connector))
@@ -264,7 +264,7 @@ def _carrier(
     return SimulatedTwilio(lines, f"{webhooks}/voice", **{"status_callback": f"{webhooks}/status", **given})
 
 
-def _account(carrier: SimulatedTelnyx | SimulatedTwilio) -> dict[str, str]:
+def account_of(carrier: SimulatedTelnyx | SimulatedTwilio) -> dict[str, str]:
     match carrier:
         case SimulatedTelnyx():
             return {

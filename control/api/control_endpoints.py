@@ -95,7 +95,7 @@ class ControlEndpoints:
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
         return [
-            self._command("end", self.end, EndBody, "Hang up", problems=_CARRIER),
+            self._command("end", self.end, EndBody, "Hang up", problems=_CARRIER, harmless=True),
             self._command(
                 "transfer", self.transfer, TransferBody, "Connect the caller with somebody else",
                 answers={200: TransferAccepted},
@@ -160,6 +160,7 @@ class ControlEndpoints:
         method: str = "POST",
         answers: dict[int, Any] | None = None,
         problems: tuple[str, ...] = (),
+        harmless: bool = False,
     ) -> Endpoint[Any, Any]:
         return endpoint(
             method,
@@ -173,6 +174,7 @@ class ControlEndpoints:
             # Whatever a call cannot do now, some command of another kind may be in the way of.
             problems=tuple(dict.fromkeys((*_ALWAYS, *problems))),
             once=method == "POST",
+            harmless=harmless,
         )
 
     async def _ask(self, asked: Asked[NoQuery, Any], request: CallRequest) -> Accepted:

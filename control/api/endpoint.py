@@ -113,6 +113,8 @@ class Endpoint(Generic[Q, B]):
     """Whether it dials or commands: an `Idempotency-Key` makes its repetition harmless."""
     claims: bool = False
     """Whether the handler claims that key itself, in a transaction of its own; what it raises came before that."""
+    harmless: bool = False
+    """Whether its repetition is harmless without a key, too: then it waits for no database that is to keep one."""
     description: str = ""
 
 
@@ -135,6 +137,7 @@ def endpoint(
     problems: tuple[str, ...] = (),
     once: bool = False,
     claims: bool = False,
+    harmless: bool = False,
     description: str = "",
 ) -> Endpoint[Q, B]:
     """Declare an endpoint; whatever changes something wants a full key, unless told otherwise."""
@@ -152,5 +155,6 @@ def endpoint(
         problems=problems,
         once=once,
         claims=claims,
+        harmless=harmless,
         description=description,
     )

@@ -2,17 +2,17 @@
 
 Theory of operation. A key is looked up by its secret, and found ones are remembered for a few seconds, so that a
 revoked key is worthless that soon. While the database does not answer, nobody can revoke a key either: one that was
-found lately stands, so that calls can be hung up all the same. An address that fails too often is told to wait before
-its key is looked at. What is left of a tenant's minute stands in the headers of every answer to it.
+found lately stands, at once, so that calls can be hung up all the same. An address that fails too often is told to
+wait before its key is looked at. What is left of a tenant's minute stands in the headers of every answer to it.
 """
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil, inf
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -23,6 +23,7 @@ from control.live.ports import RequestWindows
 from control.live.windows import Allowance
 from control.stores.errors import StoreUnavailable
 from control.stores.keys import ApiKey, Scope
+from control.stores.patience import BRIEFLY, within
 from control.tenancy import Tenancy, Terms
 
 log = structlog.get_logger()
@@ -47,9 +48,9 @@ _SCOPES: Mapping[Access, frozenset[Scope]] = {
 class KeyRing(Protocol):
     """Where keys are kept (`control.stores.keys`)."""
 
-    async def find(self, secret: str) -> ApiKey | None: ...
+    def find(self, secret: str) -> Coroutine[Any, Any, ApiKey | None]: ...
 
-    async def used(self, key: ApiKey, now: datetime) -> None: ...
+    def used(self, key: ApiKey, now: datetime) -> Coroutine[Any, Any, None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,8 @@ class Gate:
         self._failures = failures
         self._clock = clock
         self._remembered: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
+        self._away_until = -inf
+        """The database has not answered: until then it is not asked about keys that stand."""
 
     async def identify(self, headers: Mapping[str, str], client: str) -> Known:
         """Find out whose request it is, and count it.
@@ -137,12 +140,16 @@ class Gate:
         found_at, known = self._remembered.get(secret, (-inf, None))
         if now - found_at < _REMEMBERED:
             return known
-        try:
-            key = await self._keys.find(secret)
-        except StoreUnavailable:
-            if now - found_at < _STANDS:
+        if now - found_at < _STANDS:
+            if now < self._away_until:
                 return known
-            raise
+            try:
+                key = await within(BRIEFLY, self._keys.find(secret))
+            except StoreUnavailable:
+                self._away_until = now + _REMEMBERED
+                return known
+        else:
+            key = await self._keys.find(secret)
         self._remembered.pop(secret, None)
         if key is not None:
             self._remember(secret, key, now)
@@ -156,7 +163,7 @@ class Gate:
 
     async def _note_use(self, key: ApiKey) -> None:
         try:
-            await self._keys.used(key, datetime.now(UTC))
+            await within(BRIEFLY, self._keys.used(key, datetime.now(UTC)))
         except StoreUnavailable:
             log.warning("the use of a key was not noted", key_id=key.key_id)
 

@@ -4,7 +4,8 @@ Theory of operation. A request with an `Idempotency-Key` claims it before it is 
 under the key; a failure of ours gives the key back. Where the handler claims the key itself (`claims`: a dial, in the
 transaction that adds the call), whatever it *raises* was not carried out and concerns no claim, since the key may be
 an earlier request's; what it *returns* is the answer to keep. Nothing gives such a key back when a request is cut off:
-the call may be made all the same, and a repetition is told which it is.
+the call may be made all the same, and a repetition is told which it is. What is harmless to repeat in any case (a
+hang-up) is carried out without its key while the database does not answer.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from control.secrets import SecretUnreadable
 from control.stores.errors import InvalidCursor, InvalidSort, RangeTooLong, StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, Idempotency
 from control.stores.keys import ApiKey
+from control.stores.patience import BRIEFLY, within
 
 log = structlog.get_logger()
 
@@ -118,8 +120,14 @@ class _Route:
 
     async def _once(self, asked: Asked[Query, Body], claim: Claim) -> web.StreamResponse:
         """Carry the request out unless it was before, and keep its answer."""
-        keys = self._reception.idempotency
-        claimed = await keys.claim(asked.tenant_id, claim, _utcnow())
+        harmless = self._endpoint.harmless
+        claiming = self._reception.idempotency.claim(asked.tenant_id, claim, _utcnow())
+        try:
+            claimed = await (within(BRIEFLY, claiming) if harmless else claiming)
+        except StoreUnavailable:
+            if not harmless:
+                raise
+            return _response(await self._handled(asked), asked)
         if not isinstance(claimed, Claimed):
             return repeated(claimed)
         try:

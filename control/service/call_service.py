@@ -49,7 +49,8 @@ from control.service.reception import Reception
 from control.service.stream_gaps import StreamGaps
 from control.service.switchboard import Destination, Switchboard
 from control.stores.errors import StoreUnavailable
-from control.stores.idempotency import Claimed
+from control.stores.idempotency import Claim, Claimed, ClaimOutcome
+from control.stores.patience import within
 from control.templates import TextsUnfilled
 from telephony.calls import Answered, CallEvent, HungUp, Initiated, LegToken, Ringing, TwimlRequested
 from telephony.causes import Direction
@@ -65,6 +66,8 @@ TOKEN_LIFETIME = 60.0
 RING_SLACK = 10.0
 # Who asked for a dial waits so long for the carrier's answer, and is then told that it is not known.
 DIAL_PATIENCE = 12.0
+# A database that has not taken a new call by then is one that does not answer.
+STORE_PATIENCE = 5.0
 
 NOT_IN_PROGRESS = Refused(status=409, code="call_not_in_progress", detail="Call is not in progress")
 NO_CONTROL = Refused(
@@ -120,6 +123,7 @@ class CallService:
         self._finishing = False
         self._patience = 0.0
         self._left_over: Callable[[HungUp], bool] = lambda _: False
+        self._unmade: Callable[[CallRecord], None] = lambda _: None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -135,6 +139,10 @@ class CallService:
     def watch_ends(self, left_over: Callable[[HungUp], bool]) -> None:
         """Have somebody look at the ends of calls that are not here; returns whether it was one of theirs."""
         self._left_over = left_over
+
+    def watch_unmade(self, unmade: Callable[[CallRecord], None]) -> None:
+        """Have somebody see to the records of calls that were not made, and may be in the store all the same."""
+        self._unmade = unmade
 
     # Whether there is room
 
@@ -283,6 +291,9 @@ class CallService:
 
     async def _destination(self, record: CallRecord) -> Destination | None:
         """Where the call leads; None: nobody can tell."""
+        if self._parts.keeper.is_failing():  # and would be waited for while it rings
+            log.warning("call refused: the database does not answer")
+            return None
         try:
             return await self._parts.switchboard.answering(
                 record.to_number, carrier=record.carrier, integration_id=record.integration_id
@@ -360,7 +371,7 @@ class CallService:
             refused = await self._parts.admission.enter(tenant_id, brief.record.call_id)
             if refused is not None:
                 return refused
-            added = await self._parts.store.add_call(brief.record, (), request.claim)
+            added = await self._add(brief.record, request.claim)
             if not isinstance(added, Claimed):
                 return added
             call = self._make(brief, effective, account, request.ring_timeout + RING_SLACK)
@@ -375,6 +386,18 @@ class CallService:
             self._reserved -= 1
             self._settle()
         return await self._dialled(call)
+
+    async def _add(self, record: CallRecord, claim: Claim | None) -> ClaimOutcome:
+        """Have a new call on record before anybody is asked to make it.
+
+        Raises:
+            StoreUnavailable: it has not said that it has it.
+        """
+        try:
+            return await within(STORE_PATIENCE, self._parts.store.add_call(record, (), claim))
+        except StoreUnavailable:
+            self._unmade(record)
+            raise
 
     async def _prepare(
         self, tenant_id: str, request: DialRequest
@@ -630,6 +653,8 @@ def _with_agent(
         agent_version=agent.version if agent is not None else None,
         rate_per_minute=effective.rate_per_minute if effective is not None else Decimal(0),
         recording_enabled=effective is not None and effective.policy.record,
+        metadata=dict(agent.config.metadata or {}) if agent is not None else {},
+        webhook_url=agent.config.webhook_url if agent is not None else None,
     )
 
 

@@ -61,6 +61,7 @@ class Reconciliation:
         """The node whose calls are still to be settled: the store did not answer."""
         self._questions = asyncio.Semaphore(_AT_A_TIME)
         service.watch_ends(self.released_ended)
+        service.watch_unmade(self.unmade)
 
     # What an earlier process left
 
@@ -96,12 +97,23 @@ class Reconciliation:
         self._world.spawn(self._end(record, ended), f"{record.call_id} end")
         return True
 
+    def unmade(self, record: CallRecord) -> None:
+        """A dial was refused because the store did not answer, which may have taken, or yet take, its call.
+
+        What is there has an end, too: a call that failed is kept over it.
+        """
+        ended = released_call.abandoned(record, self._world.wall())
+        self._world.spawn(self._keep_end(record, ended, last_sequence=0), f"{record.call_id} was not made")
+
     async def _end(self, before: CallRecord, ended: CallRecord) -> None:
         """Keep the end of a call, and tell of it."""
         try:
             last_sequence = await self._store.last_sequence(before.call_id)
         except StoreUnavailable:
             last_sequence = 1_000_000  # above whatever there is: an order with a gap is an order
+        await self._keep_end(before, ended, last_sequence)
+
+    async def _keep_end(self, before: CallRecord, ended: CallRecord, last_sequence: int) -> None:
         now, wall = self._world.now(), self._world.wall()
         chronicle = Chronicle(
             ended, new_id=self._world.new_id, begun_at=wall, now=now, last_sequence=last_sequence

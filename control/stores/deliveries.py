@@ -179,12 +179,17 @@ class Deliveries:
     # The worker
 
     async def claim(
-        self, now: datetime, lease: timedelta, limit: int = 50, busy: Collection[str] = ()
+        self,
+        now: datetime,
+        lease: timedelta,
+        limit: int = 50,
+        busy: Collection[str] = (),
+        token: str | None = None,
     ) -> list[Due]:
         """Take what is due, longest due first, for as long as the lease: nobody else is given it meanwhile.
 
         `busy` names endpoints that shall get nothing for now, webhooks by id and calls' own by URL, so that a slow one
-        holds up no other.
+        holds up no other. `token` names the claim to `give_back`, and is never used twice.
         """
         async with self._database.write() as connection:
             wanted = [deliveries.c.state == DeliveryState.PENDING, deliveries.c.next_attempt_at <= now]
@@ -201,7 +206,7 @@ class Deliveries:
             ids = list((await connection.scalars(due)).all())
             if not ids:
                 return []
-            token = secrets.token_hex(8)
+            token = token or secrets.token_hex(8)
             await connection.execute(
                 update(deliveries)
                 .where(deliveries.c.delivery_id.in_(ids))
@@ -255,6 +260,19 @@ class Deliveries:
             await connection.execute(
                 update(deliveries).where(_held(due)).values(next_attempt_at=now, lease=None)
             )
+
+    async def give_back(self, claims: str, now: datetime) -> int:
+        """Give back what claims hold whose token begins so: nobody works on it. Return how many deliveries it was."""
+        async with self._database.write() as connection:
+            result = await connection.execute(
+                update(deliveries)
+                .where(
+                    deliveries.c.state == DeliveryState.PENDING,
+                    deliveries.c.lease.startswith(claims, autoescape=True),
+                )
+                .values(next_attempt_at=now, lease=None)
+            )
+            return result.rowcount
 
     async def next_due(self) -> datetime | None:
         """Return when something is due, or a lease ends; None if nothing is owed."""

@@ -180,6 +180,20 @@ def test_a_released_claim_is_due_at_once(stored: RunWithStore) -> None:
     stored(scenario)
 
 
+def test_claims_are_given_back_by_the_beginning_of_their_names(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await store.webhooks.add(webhook())
+        for number, holder in enumerate(("node_a", "node_ab", "node_a"), 1):
+            await happen(store, call(call_id=f"call_{number}"), 1)
+            (due,) = await store.deliveries.claim(NOON, LEASE, 1, (), f"{holder}.{number}")
+            if number == 3:
+                await store.deliveries.settle(due, attempt(), Delivered())
+        assert await store.deliveries.give_back("node_a.", NOON + SECOND) == 1
+        assert [due.event.call_id for due in await claim(store, NOON + SECOND)] == ["call_1"]
+
+    stored(scenario)
+
+
 def test_a_busy_endpoint_gets_nothing_and_holds_up_no_other(stored: RunWithStore) -> None:
     async def scenario(store: Store) -> None:
         await store.webhooks.add(webhook("wh_busy"))

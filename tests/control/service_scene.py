@@ -392,11 +392,17 @@ def house() -> House:
     )
 
 
+DEFAULT_AGENT = AgentConfig(name="default", from_number=OURS)
+
+
 def directory(
-    *, unlisted: Unlisted = Unlisted.DEFAULT_AGENT, agents: Sequence[AgentConfig] = ()
+    *,
+    unlisted: Unlisted = Unlisted.DEFAULT_AGENT,
+    agents: Sequence[AgentConfig] = (),
+    default: AgentConfig = DEFAULT_AGENT,
 ) -> Directory:
     return Directory(
-        default=an_agent(AgentConfig(name="default", from_number=OURS)),
+        default=an_agent(default),
         agents=[an_agent(config) for config in agents],
         unlisted=unlisted,
     )
@@ -480,6 +486,7 @@ class Scene:
         places: int = 100,
         unlisted: Unlisted = Unlisted.DEFAULT_AGENT,
         agents: Sequence[AgentConfig] = (),
+        default: AgentConfig = DEFAULT_AGENT,
     ) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -518,7 +525,9 @@ class Scene:
                 keeper=self.keeper,
                 accounts=self.accounts,
                 reception=Reception(house()),
-                switchboard=Switchboard(directory(unlisted=unlisted, agents=agents), self.books, self.books),
+                switchboard=Switchboard(
+                    directory(unlisted=unlisted, agents=agents, default=default), self.books, self.books
+                ),
                 room=self.room,
                 tools=self.tools,
                 servers=self.servers,

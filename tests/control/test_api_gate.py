@@ -1,5 +1,6 @@
 """Who is let in, and how often; with keys of a real store."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -252,13 +253,20 @@ class FailingKeys:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.cut = self.read_only = False
+        self.answering = asyncio.Event()
+        """Cleared: nothing is answered, and nothing refused either."""
+        self.answering.set()
+        self.asked = 0
 
     async def find(self, secret: str) -> ApiKey | None:
+        self.asked += 1
+        await self.answering.wait()
         if self.cut:
             raise StoreUnavailable("cut")
         return await self._store.keys.find(secret)
 
     async def used(self, key: ApiKey, now: datetime) -> None:
+        await self.answering.wait()
         if self.cut or self.read_only:
             raise StoreUnavailable("cut")
         await self._store.keys.used(key, now)
@@ -275,6 +283,26 @@ def test_without_the_database_a_key_that_was_found_lately_stands(real: RunAsync,
         for late in (bearer(unseen), 1.0), (bearer(key), 600.0):
             with pytest.raises(StoreUnavailable):
                 await door.identify(late[0], HOME, late[1])
+
+    at_the_gate(real, tmp_path, scenario)
+
+
+def test_a_database_that_hangs_is_not_waited_for(real: RunAsync, tmp_path: Path) -> None:
+    """Whoever wants to hang up has a key that was found lately."""
+
+    async def scenario(store: Store, _: Door) -> None:
+        line = FailingKeys(store)
+        door = Door(line, store)
+        key = await made(store, Scope.FULL)
+        await door.identify(bearer(key), HOME, 0.0)
+        line.answering.clear()
+        async with asyncio.timeout(5):
+            for now in (10.0, 11.0, 12.0):
+                assert (await door.identify(bearer(key), HOME, now)).key.key_id == key.key.key_id
+        assert line.asked == 2  # once it was there, once it was not; then it is let alone for a while
+        await store.keys.revoke(key.key.tenant_id, key.key.key_id, datetime.now(UTC))
+        line.answering.set()
+        assert await refused(door, bearer(key), 16.0) == (401, "invalid_api_key")
 
     at_the_gate(real, tmp_path, scenario)
 

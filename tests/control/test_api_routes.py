@@ -68,6 +68,7 @@ class Kitchen:
             line("GET", "/orders", self.cook, query=OrderQuery),
             line("POST", "/orders", self.cook, body=OrderBody, once=True),
             line("POST", "/orders/{order_id}", self.cook, once=True),
+            line("POST", "/orders/{order_id}/stop", self.cook, once=True, harmless=True),
             line("POST", "/banquets", self.claim_and_cook, body=OrderBody, once=True, claims=True),
         ]
 
@@ -426,5 +427,9 @@ def test_without_the_database_a_known_key_still_commands(real: RunAsync, tmp_pat
         assert stranger.status in (401, 503)
         assert (await house.user.ask("POST", "/orders/1")).status == 201
         assert json.loads((await house.user.ask("POST", "/orders/1")).body) == {"success": True}
+        keyed = {"headers": {"Idempotency-Key": "k"}}
+        assert refused(await house.user.ask("POST", "/orders/1", **keyed)) == (503, "store_unavailable")
+        # What is harmless to repeat needs nobody who keeps its key.
+        assert (await house.user.ask("POST", "/orders/1/stop", **keyed)).status == 201
 
     asking(real, tmp_path, scenario)

@@ -423,6 +423,57 @@ def test_what_a_dead_process_held_is_sent_when_its_lease_ends(virtual: RunAsync,
     virtual(scenario())
 
 
+def test_what_it_held_when_it_died_is_due_as_soon_as_it_is_back(virtual: RunAsync, database: Path) -> None:
+    async def scenario() -> None:
+        async with House.open(database) as house, Receiver.running() as receiver:
+            await house.endpoint(receiver.url)
+            await house.happen("call_1", "call.ended")
+            await house.happen("call_2", "call.ended")
+            await house.deliveries.claim(house.now(), LEASE, 1, (), "node_a.1")
+            await house.deliveries.claim(house.now(), LEASE, 1, (), "node_ab.1")
+            async with house.working(holder="node_a"):
+                await receiver.heard()
+                assert house.elapsed() < 1
+                await house.delivered()
+            assert ids(receiver) == ["evt_call_1_1", "evt_call_2_1"]
+            assert house.elapsed() > LEASE.total_seconds() - 1  # another's claim is another's
+
+    virtual(scenario())
+
+
+class LostAnswer:
+    """The deliveries of a store whose first answer to a claim is lost."""
+
+    def __init__(self, room: Any) -> None:
+        self._room = room
+        self._lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._room, name)
+
+    async def claim(self, *args: Any) -> Any:
+        claimed = await self._room.claim(*args)
+        if claimed and not self._lost:
+            self._lost = True
+            raise StoreUnavailable("the connection was lost")
+        return claimed
+
+
+def test_a_claim_whose_answer_was_lost_costs_seconds_and_not_a_lease(
+    virtual: RunAsync, database: Path
+) -> None:
+    async def scenario() -> None:
+        async with House.open(database) as house, Receiver.running() as receiver:
+            await house.endpoint(receiver.url)
+            await house.happen("call_1", "call.ringing", "call.ended")
+            async with house.working(outbox=LostAnswer(house.deliveries)):
+                await house.delivered()
+            assert ids(receiver) == ["evt_call_1_1", "evt_call_1_2"]
+            assert house.elapsed() < 15
+
+    virtual(scenario())
+
+
 def test_workers_of_many_processes_share_the_work(virtual: RunAsync, database: Path) -> None:
     async def scenario() -> None:
         async with House.open(database) as house, Receiver.running() as receiver:

@@ -54,6 +54,19 @@ def test_a_call_that_comes_in_is_on_record_before_it_is_answered(virtual: RunAsy
     virtual(scenario())
 
 
+def test_what_the_agent_says_of_every_call_is_said_of_one_that_comes_in(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene(
+            default=AgentConfig(name="default", webhook_url="https://b.test/", metadata={"team": 7})
+        )
+        record = scene.service.live_record(TENANT, await scene.rings())
+        assert record is not None
+        assert (record.webhook_url, record.metadata) == ("https://b.test/", {"team": 7})
+        await scene.close()
+
+    virtual(scenario())
+
+
 def test_words_find_their_call_by_any_of_its_names(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene()

@@ -8,6 +8,8 @@ import pytest
 
 from control.call_record import CallRecord
 from control.dialling import Dialled, DialRequest
+from control.requests import Refused
+from control.service.call_service import STORE_PATIENCE
 from control.service.reconciliation import Reconciliation, is_the_dial
 from telephony.calls import LegToken
 from telephony.causes import CallStatus, Direction, Disposition, EndedReason
@@ -54,6 +56,33 @@ def test_a_call_that_died_with_its_process_is_hung_up_and_ends_as_our_error(virt
         (hangup,) = scene.account.of(Hangup)
         assert hangup.carrier_call_id == "leg-left"
         assert scene.shelf.names("call_left") == ["call.ended"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["taken", "not taken"])
+def test_a_dial_that_the_store_did_not_answer_in_time_leaves_nothing_live(
+    virtual: RunAsync, taken: bool
+) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        asking(scene)
+        scene.tasks.spawn(scene.keeper.repair(), "repair")
+        scene.shelf.delay = STORE_PATIENCE + 1 if taken else 0.0
+        scene.shelf.away = not taken
+        refused = await scene.service.dial("default", DialRequest(to=THEIRS, from_number=OURS))
+        assert isinstance(refused, Refused)
+        assert (refused.status, refused.code) == (503, "store_unavailable")
+        await asyncio.sleep(10)
+        scene.shelf.delay, scene.shelf.away = 0.0, False
+        await asyncio.sleep(10)
+        assert scene.account.of(Dial) == []
+        assert not scene.keeper.is_failing()
+        (record,) = scene.shelf.records.values()
+        assert (record.status, record.ended_reason) == (CallStatus.FAILED, EndedReason.ERROR)
+        assert scene.shelf.published(record.call_id) == [(1, "call.failed"), (2, "call.ended")]
+        assert scene.service.live() == []
         await scene.close()
 
     virtual(scenario())

@@ -1,5 +1,6 @@
 """What each tenant may, as it is remembered."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -21,11 +22,13 @@ class Register:
 
     tenants: dict[str, Tenant] = field(default_factory=dict)
     cut: bool = False
+    delay: float = 0.0
     asked: int = 0
     now: float = 1_000.0
 
     async def get(self, tenant_id: str) -> Tenant | None:
         self.asked += 1
+        await asyncio.sleep(self.delay)
         if self.cut:
             raise StoreUnavailable("cut")
         return self.tenants.get(tenant_id)
@@ -88,5 +91,22 @@ def test_without_the_database_what_was_known_lately_stands(virtual: RunAsync) ->
         register.now += 1
         with pytest.raises(StoreUnavailable):
             await tenancy.terms("acme")
+
+    virtual(scenario())
+
+
+def test_a_database_that_hangs_is_waited_for_briefly_and_then_let_alone(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        register = Register()
+        register.put(max_calls=3)
+        tenancy = register.tenancy()
+        terms = await tenancy.terms("acme")
+        register.delay = 60.0
+        for later in (REMEMBERED, 1.0, 1.0):
+            register.now += later
+            assert await tenancy.terms("acme") == terms
+        assert loop.time() < 1
+        assert register.asked == 2
 
     virtual(scenario())

@@ -87,7 +87,7 @@ def test_a_caller_who_gives_up_while_it_rings_was_never_answered(
     real: RunAsync, tmp_path: Path, carrier: str
 ) -> None:
     async def scenario() -> None:
-        async with whole_house(carrier, tmp_path, agents=False, answer_wait_s=5) as house:
+        async with whole_house(carrier, tmp_path, agent_up=False, answer_wait_s=5) as house:
             house.ring(patience=0.2)
             record = await house.ended(await house.the_call())
             assert record.answered_at is None

@@ -203,7 +203,7 @@ def test_callers_who_give_up_while_it_rings_end_as_the_mapping_says(
             if not row.outbound and not row.answered
         ]
         # An agent that cannot be had for a while: the call rings meanwhile.
-        async with whole_house(carrier, tmp_path, agents=False, drain_s=0.0, answer_wait_s=10.0) as house:
+        async with whole_house(carrier, tmp_path, agent_up=False, drain_s=0.0, answer_wait_s=10.0) as house:
             found = await asyncio.gather(
                 *(comes_to(house, carrier, row, 100 + index) for index, row in enumerate(rows))
             )
