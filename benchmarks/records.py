@@ -68,10 +68,12 @@ async def _figure(
     with _statements() as seen:
         await question(store, chance)
     took, rows = [], []
+    busy = time.process_time()
     for _ in range(rounds):
         before = time.perf_counter()
         rows.append(await question(store, chance))
         took.append((time.perf_counter() - before) * 1000)
+    busy = time.process_time() - busy
     took.sort()
     return Figure(
         question=name,
@@ -79,6 +81,7 @@ async def _figure(
         p50_ms=round(took[-(-len(took) // 2) - 1], 2),
         p95_ms=round(took[-(-95 * len(took) // 100) - 1], 2),
         max_ms=round(took[-1], 2),
+        cpu_ms=round(busy * 1000 / rounds, 2),
         rows=round(sum(rows) / len(rows), 1),
         wanted_ms=wanted,
         plan=await _plan(database, *seen[-1]),

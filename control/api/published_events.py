@@ -47,7 +47,13 @@ class CallFailed(Outcome):
 
 
 class RecordingReady(Data):
-    """The recording can be had."""
+    """The recording can be had: it comes after `call.ended`."""
+
+    recording_id: str
+    duration_seconds: float
+    channels: int
+    format: str = Field(description="wav, flac, mp3 or opus.")
+    bytes: int
 
 
 class DigitReceived(Data):
@@ -123,6 +129,12 @@ class TransferData(Data):
     cause: str | None = Field(default=None, description="Of a failure.")
 
 
+class WebhookTest(Data):
+    """Somebody has asked for it; it is of no call."""
+
+    webhook_id: str
+
+
 _MODELS: Mapping[str, type[Data]] = {
     "call.ringing": Plain,
     "call.started": Plain,
@@ -150,19 +162,29 @@ _MODELS: Mapping[str, type[Data]] = {
 
 
 def published_models() -> Mapping[str, type[BaseModel]]:
-    """Return the model of each event's data, by the event's name."""
+    """Return the model of each event's data that is told of calls, by the event's name."""
     return _MODELS
 
 
-class Envelope(BaseModel):
-    """What every webhook has around its data."""
+def webhook_models() -> Mapping[str, type[BaseModel]]:
+    """Return the model of the data of everything that endpoints are sent, by the event's name."""
+    return {**_MODELS, "webhook.test": WebhookTest}
+
+
+class Told(BaseModel):
+    """What every webhook says of its event."""
 
     id: str = Field(description="The same on every delivery of the event.")
     event: str
-    sequence: int = Field(description="Among the events of the call, from 1.")
+    sequence: int | None = Field(description="Among the events of the call, from 1; null: it is of no call.")
     timestamp: Moment
     api_version: str
     tenant_id: str
     agent_id: str | None
-    call_id: str
+    call_id: str | None
+
+
+class Envelope(Told):
+    """A webhook, its data apart; with the payload `flat` the data's fields stand beside the others."""
+
     data: dict[str, Any]

@@ -210,7 +210,11 @@ class Media:
     """One call's media: notes orders, and ends when it is told to."""
 
     def __init__(
-        self, call_id: str, report: Callable[[Report], None], follow: Callable[[TimelineEvent], None]
+        self,
+        call_id: str,
+        report: Callable[[Report], None],
+        follow: Callable[[TimelineEvent], None],
+        ending: MediaSummary,
     ) -> None:
         self.call_id = call_id
         self.orders: list[MediaOrder] = []
@@ -219,6 +223,8 @@ class Media:
         self.follow = follow
         self.stays = False
         """Whether it takes no notice of its end."""
+        self.ending = ending
+        """What it will have come to."""
 
     def order(self, order: MediaOrder) -> None:
         self.orders.append(order)
@@ -226,7 +232,7 @@ class Media:
             self.end()
 
     def end(self) -> None:
-        self.summary = SUMMARY
+        self.summary = self.ending
         asyncio.get_running_loop().call_soon(self.report, MediaEnded())
 
 
@@ -239,6 +245,8 @@ class Room:
         self.revoked: list[str] = []
         self.places = places
         self.trouble: str | None = None
+        self.ending = SUMMARY
+        """What media that begin from now on will have come to, unless told otherwise."""
 
     def begin(
         self,
@@ -249,7 +257,7 @@ class Room:
         report: Callable[[Report], None],
         follow: Callable[[TimelineEvent], None],
     ) -> Media:
-        self.media[call_id] = Media(call_id, report, follow)
+        self.media[call_id] = Media(call_id, report, follow, self.ending)
         return self.media[call_id]
 
     def mint(self, call_id: str, carrier: str, generation: int, lifetime: float) -> MediaStream:
@@ -476,6 +484,11 @@ class Bookshelf:
         )
 
 
+def short(record: CallRecord) -> dict[str, object]:
+    """A call as the stage's events tell it, unless told otherwise."""
+    return {"call_id": record.call_id, "status": record.status.value}
+
+
 class Scene:
     """Made inside a running loop; `close` raises what broke in a task."""
 
@@ -487,6 +500,7 @@ class Scene:
         unlisted: Unlisted = Unlisted.DEFAULT_AGENT,
         agents: Sequence[AgentConfig] = (),
         default: AgentConfig = DEFAULT_AGENT,
+        describe: Callable[[CallRecord], dict[str, object]] = short,
     ) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -532,7 +546,7 @@ class Scene:
                 tools=self.tools,
                 servers=self.servers,
                 fetch_audio=self.sounds,
-                describe=lambda record: {"call_id": record.call_id, "status": record.status.value},
+                describe=describe,
                 tariff=TARIFF,
                 world=self.world,
                 node="node_1",
