@@ -42,14 +42,14 @@ YEAR_WANTED = 10_000.0
 _SERVER = {"shared_buffers": "512MB", "work_mem": "16MB"}
 
 
-async def measure(url: str, rounds: int, console: Console) -> list[Figure]:
+async def measure(url: str, rounds: int, console: Console, *, year: bool) -> list[Figure]:
     store, database = await Store.open(url), Database(url)
     figures = []
     try:
         for questions, times, wanted in (
             (lists(), rounds, PAGE_WANTED),
             (month_sums(), max(1, rounds // 3), MONTH_WANTED),
-            (year_sums(), max(1, rounds // 12), YEAR_WANTED),
+            (year_sums() if year else [], max(1, rounds // 12), YEAR_WANTED),
         ):
             for name, question in questions:
                 figures.append(await _figure(store, database, name, question, times, wanted))
@@ -169,12 +169,13 @@ async def _version(database: Database) -> str:
 
 async def run(url: str, options: argparse.Namespace, console: Console) -> None:
     await prepare(url, options.calls, console)
-    figures = await measure(url, options.rounds, console)
+    figures = await measure(url, options.rounds, console, year=options.year)
     database = Database(url)
     kind = "postgresql" if database.postgresql else "sqlite"
     facts = {
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": f"python -m benchmarks.records --calls {options.calls} --rounds {options.rounds}",
+        "command": f"python -m benchmarks.records --calls {options.calls} --rounds {options.rounds}"
+        + (" --year" if options.year else ""),
         "database": await _version(database),
         **surroundings("sqlalchemy", "aiosqlite", "asyncpg"),
     }
@@ -188,6 +189,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.records", description=__doc__)
     parser.add_argument("--calls", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=60, help="of each list; fewer of what takes longer")
+    parser.add_argument("--year", action="store_true", help="ask for sums of the whole year, too")
     parser.add_argument("--databases", default="sqlite,postgresql")
     parser.add_argument("--url", action="append", default=[], help="a database to use and keep; repeatable")
     parser.add_argument("--name", default="records", help="of the results files; '-' writes none")

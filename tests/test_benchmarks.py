@@ -105,7 +105,7 @@ def test_every_question_about_records_is_asked_and_has_its_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record_report, "RESULTS", tmp_path)
-    assert records.main(["--calls", "3000", "--rounds", "1", "--databases", "sqlite"]) == 0
+    assert records.main(["--calls", "3000", "--rounds", "1", "--year", "--databases", "sqlite"]) == 0
     figures = json.loads((tmp_path / "records-sqlite.json").read_text("utf-8"))["figures"]
     assert len(figures) > 50
     assert [each["question"] for each in figures if not each["plan"]] == []
