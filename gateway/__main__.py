@@ -12,6 +12,7 @@ from gateway.commands.demo import demo
 from gateway.commands.keys import keys
 from gateway.commands.load import load
 from gateway.commands.openapi import openapi
+from gateway.commands.reencrypt import reencrypt
 from gateway.commands.replay import replay
 from gateway.commands.serve import serve
 from gateway.server import our_version
@@ -29,6 +30,7 @@ app.command()(carrier)
 app.command()(call)
 app.command()(load)
 app.command()(replay)
+app.command()(reencrypt)
 app.command()(check)
 app.command()(openapi)
 app.add_typer(calls, name="calls")
