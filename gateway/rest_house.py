@@ -73,7 +73,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 cipher=cipher,
                 health=_HealthChecks(house, room),
                 carriers=house.accounts.carriers,
-                webhooks=WebhookParts(policy=policy, cipher=cipher, sending=worker),
+                webhooks=WebhookParts(cipher=cipher, sending=worker),
                 gaps=house.service.gaps.typical,
                 version=our_version(),
                 tenants=TenantParts(
