@@ -327,6 +327,7 @@ def test_a_transfer_that_fails_or_is_cancelled_leaves_the_caller_alone(
     async def scenario() -> None:
         async with scene(far_end=far_end) as s:
             control_id = await s.talking(**stream(s.application))
+            await s.event("streaming.started", of=control_id)
             await s.sdk.calls.actions.transfer(control_id, to=THEIRS)
             target = s.carrier.leg_to(THEIRS)
             if far_end.reaction is Reaction.RINGS_OUT:
