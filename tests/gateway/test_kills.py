@@ -34,6 +34,8 @@ GREETS = parse_script(
 )
 # Of the last test.
 KILLS = int(os.environ.get("OFFHOOK_KILLS", "1"))
+KILLS_OF_ONE = 4
+"""Of one house, before the next begins with nothing."""
 SEED = int(os.environ.get("OFFHOOK_KILLS_SEED", "0")) or Random().randrange(1, 10**6)
 
 
@@ -139,13 +141,14 @@ def test_a_crash_in_the_middle_of_deliveries_loses_none_and_doubles_have_one_id(
 
 
 def test_crashes_at_any_moment_strand_no_call_and_lose_no_event(unhurried: RunAsync, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        print(f"OFFHOOK_KILLS_SEED={SEED}")
-        chance = Random(SEED)
-        async with killable_house(tmp_path, agent=TELLS, far_end=LISTENS) as house:
+    print(f"OFFHOOK_KILLS_SEED={SEED}")
+    chance = Random(SEED)
+
+    async def scenario(folder: Path, kills: int) -> None:
+        async with killable_house(folder, agent=TELLS, far_end=LISTENS) as house:
             house.carrier.far_ends.script(OTHER, HEARS_OUT)
             await house.gateway.start()
-            for _ in range(KILLS):
+            for _ in range(kills):
                 await _use_and_kill(house, chance)
                 await house.gateway.start()
             await nobody_is_left_on_the_line(house)
@@ -153,7 +156,10 @@ def test_crashes_at_any_moment_strand_no_call_and_lose_no_event(unhurried: RunAs
             assert await house.calls()
             await house.gateway.stop()
 
-    unhurried(scenario())
+    for first in range(0, KILLS, KILLS_OF_ONE):
+        folder = tmp_path / str(first)
+        folder.mkdir()
+        unhurried(scenario(folder, min(KILLS_OF_ONE, KILLS - first)))
 
 
 async def _use_and_kill(house: KillableHouse, chance: Random) -> None:
