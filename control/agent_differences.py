@@ -27,8 +27,9 @@ def differences(a: AgentConfig, b: AgentConfig) -> list[Difference]:
 
 
 def _fields(config: AgentConfig) -> dict[str, Any]:
-    fields = config.model_dump(mode="json", context={REVEAL: True})
-    return {**fields, "tools": {each["tool_id"] or each["name"]: each for each in fields["tools"]}}
+    dumped = config.model_dump(mode="json", context={REVEAL: True})
+    fields = {name: None if said is None else dumped[name] for name, said in config.said().items()}
+    return {**fields, "tools": {each["tool_id"] or each["name"]: each for each in dumped["tools"]}}
 
 
 def _compared(pointer: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from pydantic import ValidationError
+
 from control.agents import AgentConfig, BargeInConfig, DtmfConfig, TurnDetectionConfig
 from control.policy import BargeIn, CallPolicy
+from control.server_answer import CallChanges
 from control.templates import Filling
 from control.tool_definition import ToolDefinition
 from control.tools import built_in
@@ -29,8 +32,17 @@ class AgentDefaults:
 
     policy: CallPolicy
     session: SessionConfig
+    providers: Mapping[str, SessionConfig] = field(default_factory=dict)
+    """What the model of each other provider is asked for, where an agent does not say."""
     config: AgentConfig = AgentConfig(name="default")  # frozen, so it may be shared  # noqa: RUF009
     rate_per_minute: Decimal = Decimal(0)
+
+    def session_of(self, provider: str) -> SessionConfig:
+        """What a provider's model is asked for; of one that nobody knows, the default one's."""
+        return self.providers.get(provider, self.session)
+
+    def knows(self, provider: str) -> bool:
+        return provider == DEFAULT_PROVIDER or provider in self.providers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +54,8 @@ class EffectiveAgent:
     policy: CallPolicy
     session: SessionConfig
     provider: str
+    fallbacks: Mapping[str, SessionConfig] = field(default_factory=dict)
+    """Who is asked when the provider fails, in this order, for what."""
     rate_per_minute: Decimal
     signing: tuple[str, ...] = field(default=(), repr=False)
     """What proves requests to its servers; none: the gateway's own secret does."""
@@ -67,13 +81,38 @@ def effective(config: AgentConfig, defaults: AgentDefaults, variables: Variables
     complete = _filled(_completed(config, defaults), variables)
     policy = _policy(complete, defaults.policy)
     rate = complete.rate_per_minute
+    provider = complete.provider or DEFAULT_PROVIDER
     return EffectiveAgent(
         config=complete,
         policy=policy,
-        session=_session(complete, defaults.session, policy),
-        provider=complete.provider or DEFAULT_PROVIDER,
+        session=_session(complete, defaults.session_of(provider), policy),
+        provider=provider,
+        fallbacks=_fallbacks(complete, provider, defaults, policy),
         rate_per_minute=defaults.rate_per_minute if rate is None else rate,
     )
+
+
+def changed(agent: EffectiveAgent, changes: CallChanges) -> EffectiveAgent:
+    """Return the agent as one call wants it that is different in these respects.
+
+    Raises:
+        ValueError: the changed agent does not hold together: a tool that nobody runs, two of one name.
+    """
+    taken = {name: getattr(changes, name) for name in changes.named() if name != "metadata"}
+    config = agent.config.model_copy(update=taken)
+    try:
+        AgentConfig(
+            tools=config.tools, server_url=config.server_url, transfer_targets=config.transfer_targets
+        )
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+    session = replace(
+        agent.session,
+        instructions=config.instructions or agent.session.instructions,
+        tools=tool_specs(config),
+    )
+    policy = replace(agent.policy, greeting=config.greeting or None)
+    return replace(agent, config=config, session=session, policy=policy)
 
 
 # What is left out
@@ -81,7 +120,9 @@ def effective(config: AgentConfig, defaults: AgentDefaults, variables: Variables
 
 def _completed(config: AgentConfig, defaults: AgentDefaults) -> AgentConfig:
     """Every field as the agent has it, else as `[agents.default]` has it, else as the settings have it."""
-    by_settings = _of_settings(defaults)
+    common_provider = defaults.config.provider or DEFAULT_PROVIDER
+    provider = config.provider or common_provider
+    by_settings = _of_settings(defaults, provider)
     complete: dict[str, Any] = {}
     for name in AgentConfig.model_fields:
         own, common = getattr(config, name), getattr(defaults.config, name)
@@ -89,6 +130,8 @@ def _completed(config: AgentConfig, defaults: AgentDefaults) -> AgentConfig:
             complete[name] = _merged(_merged(own, common), by_settings[name])
         elif own is not None and name in config.model_fields_set:
             complete[name] = own
+        elif name in _OF_THE_PROVIDER and provider != common_provider:
+            complete[name] = by_settings[name]  # what the default agent calls it is another provider's word
         elif common is not None and name in defaults.config.model_fields_set:
             complete[name] = common
         else:
@@ -96,14 +139,18 @@ def _completed(config: AgentConfig, defaults: AgentDefaults) -> AgentConfig:
     return config.model_copy(update={**complete, "name": config.name})
 
 
+_OF_THE_PROVIDER = ("model", "voice")
+"""Names that only the agent's own provider knows."""
+
+
 def _merged(own: Any, common: Any) -> Any:  # noqa: ANN401  # one of the parts, twice the same
     taken = {name: getattr(common, name) for name in type(own).model_fields if getattr(own, name) is None}
     return own.model_copy(update=taken)
 
 
-def _of_settings(defaults: AgentDefaults) -> dict[str, Any]:
+def _of_settings(defaults: AgentDefaults, provider: str) -> dict[str, Any]:
     """The settings' own values, in the agent's terms."""
-    policy, session = defaults.policy, defaults.session
+    policy, session = defaults.policy, defaults.session_of(provider)
     turns = session.turn_detection
     return {
         "provider": DEFAULT_PROVIDER,
@@ -189,6 +236,18 @@ def _policy(config: AgentConfig, common: CallPolicy) -> CallPolicy:
         # Nobody says the prompt yet, and nothing is recorded before it was said.
         record=bool(config.recording) and config.recording_consent_prompt is None,
     )
+
+
+def _fallbacks(
+    config: AgentConfig, provider: str, defaults: AgentDefaults, policy: CallPolicy
+) -> dict[str, SessionConfig]:
+    """Those that there are, with models and voices of their own: the agent's are its provider's words."""
+    plain = config.model_copy(update=dict.fromkeys(_OF_THE_PROVIDER))
+    return {
+        name: _session(plain, defaults.session_of(name), policy)
+        for name in config.fallback_providers
+        if name != provider and defaults.knows(name)
+    }
 
 
 def _session(config: AgentConfig, common: SessionConfig, policy: CallPolicy) -> SessionConfig:

@@ -185,7 +185,8 @@ class AgentConfig(Part):
     )
     server_url: WebUrl | None = Field(
         default=None,
-        description="Asked to run the tools that have no `url`; signed.",
+        description="Your server: asked what each call is to be, runs the tools that have no `url`, is told what is "
+        "said, and may command the call; signed.",
     )
     webhook_url: WebUrl | None = Field(
         default=None, description="Told the events of this agent's calls, beside the tenant's endpoints."
@@ -198,7 +199,7 @@ class AgentConfig(Part):
     fallback_providers: tuple[Word, ...] = Field(
         default=(),
         max_length=5,
-        description="Providers that are tried in this order when its own fails. Kept, and not tried yet.",
+        description="Providers that are tried in this order when its own cannot be had, or is lost in mid-call.",
     )
     rate_per_minute: Money | None = Field(
         default=None, description="What a minute of its calls costs with the carrier."
@@ -254,6 +255,18 @@ class AgentConfig(Part):
         for index, tool in enumerate(self.tools):
             if tool.filler is not None and tool.filler.phrase is not None:
                 yield f"/tools/{index}/filler/phrase", tool.filler.phrase
+
+    def urls(self) -> Iterator[tuple[str, str]]:
+        """Every URL that requests are made to, with its JSON pointer."""
+        for name in ("server_url", "webhook_url"):
+            url = getattr(self, name)
+            if url is not None:
+                yield f"/{name}", url
+        for index, tool in enumerate(self.tools):
+            if tool.url is not None:
+                yield f"/tools/{index}/url", tool.url
+            if tool.filler is not None and tool.filler.audio_url is not None:
+                yield f"/tools/{index}/filler/audio_url", tool.filler.audio_url
 
     def wanted(self) -> frozenset[str]:
         """The variables that its texts cannot do without."""

@@ -19,7 +19,7 @@ from media.realtime.events import Role
 # A file to be played once is queued whole, and playout holds no more than this.
 _LONGEST = 0.9 * MAX_QUEUED
 
-INTERRUPTED, STOPPED = "interrupted", "stopped"
+INTERRUPTED, STOPPED, DROPPED = "interrupted", "stopped", "not wanted any more"
 """Why a prompt was not heard to its end."""
 
 
@@ -63,10 +63,17 @@ class Announcer:
         """Whether a prompt's audio is there and its turn has come."""
         return self._prompts.due
 
+    @property
+    def patient(self) -> bool:
+        """Whether the prompt whose turn it is waits until nothing else is being said."""
+        return self._prompts.patient
+
     # --- what is asked
 
     def speak(self, order: SpeakText, now: float) -> None:
-        prompt = self._ask(order.ticket, order.text, now, interruptible=order.interruptible)
+        prompt = self._ask(
+            order.ticket, order.text, now, interruptible=order.interruptible, patient=order.patient
+        )
         if prompt is not None:
             self._outputs.actions.append(Synthesise(order.ticket, order.text, order.voice, order.language))
 
@@ -79,8 +86,21 @@ class Announcer:
             return
         prompt.audio, prompt.rate = order.audio, order.rate
 
-    def _ask(self, ticket: str, text: str | None, now: float, *, interruptible: bool = True) -> Prompt | None:
-        prompt = self._prompts.ask(ticket, text, interruptible=interruptible)
+    def drop(self, ticket: str, now: float) -> None:
+        """Nobody wants to hear it any more; one that has begun is heard to its end."""
+        if (prompt := self._prompts.not_begun(ticket)) is not None:
+            self._failed(prompt, DROPPED, now)
+
+    def _ask(
+        self,
+        ticket: str,
+        text: str | None,
+        now: float,
+        *,
+        interruptible: bool = True,
+        patient: bool = False,
+    ) -> Prompt | None:
+        prompt = self._prompts.ask(ticket, text, interruptible=interruptible, patient=patient)
         self.active = True
         if prompt is None:
             self._tell(ticket, now, "too many prompts wait")

@@ -14,6 +14,7 @@ what the bridge cannot: whether the call lives without its stream, and what it i
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 
 from control.agent_leg import AgentLeg
@@ -31,6 +32,7 @@ from control.media_orders import (
     CancelAwait,
     CollectDigits,
     DigitReported,
+    DropText,
     EndMedia,
     ExpectBreak,
     ExpectStream,
@@ -41,6 +43,7 @@ from control.media_orders import (
     PlayedOut,
     PlayFile,
     PromptPlayed,
+    Reconfigure,
     Record,
     Release,
     ReleaseAgent,
@@ -56,7 +59,7 @@ from control.media_orders import (
     ToolResult,
     Unheard,
 )
-from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outputs
+from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Outputs, UseProvider
 from control.policy import CallPolicy
 from control.redial import Redial
 from control.timeline import Timeline, TimelineEvent
@@ -95,6 +98,8 @@ class Bridge:
         "_answer_owed",
         "_background",
         "_break_expected",
+        "_change_owed",
+        "_changes",
         "_deadlines",
         "_deaf",
         "_file",
@@ -161,11 +166,14 @@ class Bridge:
         self.armed = inf
         """When the owner will poll next, as it last said: what is due later need not be told now."""
 
-        self._redial = Redial(policy.deadlines.agent_retries)
+        self._redial = Redial(policy.deadlines.agent_retries, len(policy.providers))
         self._greeted = False
         self._answer_owed = False
         self._uplink_dropped = 0
         self._instruction_owed: str | None = None
+        self._changes: Reconfigure | None = None
+        """What is different from the configuration that sessions are opened with."""
+        self._change_owed = False
         self._told = 0
         self._rotate = False
         self._holds = Holds()
@@ -371,6 +379,9 @@ class Bridge:
         self.agent = self.conversation.agent = AgentLeg(
             session, self.outputs, uplink_frames=self.policy.uplink_frames
         )
+        self._change_owed = False
+        if self._changes is not None:
+            session.reconfigure(instructions=self._changes.instructions, tools=self._changes.tools)
         session.opened(now, history=self.transcript.history(), wall=wall)
         if self._greeted:
             session.inject(Role.SYSTEM, _RESUMED, now)
@@ -410,15 +421,29 @@ class Bridge:
             self.turns.turns or self.transcript.utterances or self.carrier.playout.speaking()
         ):
             self._greeted = False  # it was asked for and never heard
-        wait = self._redial.lost(now)
+        before = self._redial.provider
+        attempt = self._redial.lost(now, retry=retry)
         self._drop_agent()
         self._last_words_heard(now)
         if self.over():
             return
-        if not retry or wait is None:
+        if attempt is None:
             self._agent_gone(reason, now)
             return
-        self.outputs.actions.append(ConnectAgent(wait, reason))
+        if attempt.provider != before:
+            self._fail_over(before, attempt.provider, reason, now)
+        self.outputs.actions.append(ConnectAgent(attempt.wait, reason))
+
+    def _fail_over(self, before: int, after: int, reason: str, now: float) -> None:
+        providers = self.policy.providers
+        self.timeline.add(
+            now,
+            "agent.failover",
+            from_provider=providers[before],
+            to_provider=providers[after],
+            reason=reason,
+        )
+        self.outputs.actions.append(UseProvider(after))
 
     def _agent_gone(self, reason: str, now: float) -> None:
         if self.policy.controlled:
@@ -736,6 +761,9 @@ class Bridge:
             case SpeakText():
                 self.conversation.announcer.speak(order, now)
                 self._review(now)
+            case DropText(ticket):
+                self.conversation.announcer.drop(ticket, now)
+                self._review(now)
             case InstructAgent(text):
                 self._instruction_owed = f"{_SAY}{text}"
                 self._review(now)
@@ -749,6 +777,8 @@ class Bridge:
                 self._tell(role, text, now)
                 self._answer_owed = self._answer_owed or respond
                 self._review(now)
+            case Reconfigure():
+                self._reconfigure(order, now)
             case ToolResult(tool_call_id, output):
                 self._tool_result(tool_call_id, output, now)
             case CollectDigits(secret):
@@ -852,6 +882,27 @@ class Bridge:
         if self.agent is not None:
             self.agent.session.inject(role, words, now, item_id=item_id)
 
+    def _reconfigure(self, order: Reconfigure, now: float) -> None:
+        """Take over what the order names; what an earlier one has named stays."""
+        before = self._changes or Reconfigure()
+        self._changes = Reconfigure(
+            instructions=before.instructions if order.instructions is None else order.instructions,
+            tools=before.tools if order.tools is None else order.tools,
+        )
+        if order.greeting is not None and not self._greeted:
+            self.policy = replace(self.policy, greeting=order.greeting or None)
+        self._change_owed = order.instructions is not None or order.tools is not None
+        self._pay_change()
+        self.timeline.add(now, "agent.reconfigured", at_once=not self._change_owed)
+
+    def _pay_change(self) -> None:
+        """Tell the model what has changed, between two of its turns."""
+        if self._change_owed and self._changes is not None and self.agent is not None:
+            if self.agent.session.responding:
+                return
+            self._change_owed = False
+            self.agent.session.reconfigure(instructions=self._changes.instructions, tools=self._changes.tools)
+
     def _next_item(self, kind: str) -> str:
         self._told += 1
         return f"{kind}_{self._told}"
@@ -883,7 +934,8 @@ class Bridge:
     def _prompt_may_begin(self) -> bool:
         """A prompt comes after what the model is saying, never into it."""
         responding = self.agent is not None and self.agent.session.responding
-        return self.carrier.formats_known and not responding
+        waits = self.conversation.announcer.patient and self.carrier.playout.speaking()
+        return self.carrier.formats_known and not responding and not waits
 
     # --- time passing
 
@@ -983,6 +1035,8 @@ class Bridge:
             self._attend(now)
             if self.over():
                 return
+        if self._change_owed:
+            self._pay_change()
         if self.agent is not None:
             self.agent.flush()
         if self._rotate and self.turns.quiet and not self.conversation.saying():

@@ -41,6 +41,8 @@ class CallBrief:
     """An inbound call that is not to be answered, and why."""
     answer_wait: float = 2.0
     """How long an inbound call rings for the agent to get ready."""
+    asks_server: bool = False
+    """Whether the agent's server is asked what the call is to be; it has as long as the agent."""
     ring_timeout: int = RING_TIMEOUT
     max_duration: float = LONGEST_CALL
     """From the answer; the time after a transfer does not count."""
@@ -79,6 +81,18 @@ class ToolRefused:
     detail: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFiller:
+    """What the caller hears while a tool runs: a phrase, or audio in a loop."""
+
+    after: float
+    """Seconds of the tool's run until it begins."""
+    phrase: str | None = None
+    audio: bytes | None = field(default=None, repr=False)
+    """PCM16 at `rate`, mono; None, too, where it could not be had."""
+    rate: int = 8_000
+
+
 @dataclass(frozen=True, slots=True)
 class CallPorts:
     """What the machine cannot make by itself."""
@@ -90,5 +104,7 @@ class CallPorts:
     built_in: Callable[[str, str], BuiltInRequest | ToolRefused | None]
     """What the model's call of a tool (its name, its arguments as JSON) asks of the call; None: the tool is none of
     the gateway's own."""
+    filler: Callable[[str], ToolFiller | None]
+    """What the caller hears while a tool of that name runs."""
     begun_at: datetime
     """The wall clock (aware) at the time at which the machine is made."""

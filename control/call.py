@@ -28,7 +28,7 @@ from control.call_tools import CallTools
 from control.call_transfer import CallTransfer, TransferView
 from control.deadlines import Due
 from control.effects import CommandDone, CommandRefused, Effect
-from control.inputs import Asked, CallInput, DrainAsked, Found, NotFound, ToolFinished
+from control.inputs import Asked, CallInput, DrainAsked, Found, NotFound, ServerHeard, ToolFinished
 from control.media_orders import (
     AgentGone,
     AgentUp,
@@ -158,6 +158,8 @@ class Call:
                 self._setup.found(happened, now)
             case NotFound():
                 self._setup.not_found(now)
+            case ServerHeard():
+                self._setup.server_heard(now)
             case DrainAsked(within=within):
                 self._drain(within, now)
             case (
@@ -221,6 +223,8 @@ class Call:
                 self._gather.overdue(now)
             case Due.TRANSFER:
                 self._transfer.overdue(now)
+            case Due.FILLER:
+                self._tools.fill(now)
             case Due.MAX_DURATION:
                 self._ending.end(EndedReason.MAX_DURATION, now)
             case Due.DRAIN:
@@ -282,7 +286,7 @@ class Call:
 
     def _silence_lasted(self, now: float) -> None:
         """Somebody who is asked for digits, dialled for or on hold may be silent."""
-        busy = self._gather.runs or self._transfer.runs or self._requests.on_hold
+        busy = self._requests.busy
         if self.ownership is Ownership.OWNED and self._ending.is_live and not busy:
             self._silence.lasted(now)
 

@@ -89,6 +89,11 @@ class CallRequests:
         self._recording = "on" if docket.record.recording_enabled else "off"
         self.on_hold = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether the caller is asked for digits, is dialled for, or on hold."""
+        return self._gather.runs or self._transfer.runs or self.on_hold
+
     def ask(self, request: CallRequest, asker: Asker, now: float) -> None:
         """Answer, now or later, exactly once."""
         self._docket.ask(asker)

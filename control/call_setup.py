@@ -1,9 +1,10 @@
 """How a call begins: dialled or come in, ringing, answered, joined with its agent.
 
-Theory of operation. The agent connects while the call rings. An inbound call is answered when the agent is ready or
-has been waited for long enough: by a command (Telnyx), or by the answer to the carrier's question (Twilio). An
-outbound call is dialled at most once: a dial of unknown outcome is settled by the first webhook with our token, by
-asking the carrier, or by the ring deadline; a call that turns up after that is hung up.
+Theory of operation. The agent connects while the call rings, and its server is asked what the call is to be. An
+inbound call is answered when both are ready or have been waited for long enough: by a command (Telnyx), or by the
+answer to the carrier's question (Twilio). An outbound call is dialled at most once: a dial of unknown outcome is
+settled by the first webhook with our token, by asking the carrier, or by the ring deadline; a call that turns up after
+that is hung up.
 """
 
 from datetime import datetime
@@ -34,6 +35,8 @@ class CallSetup:
         self._started = False
         self._dialling = False
         self._agent_lost = False
+        self._agent_ready = False
+        self._server_asked = docket.brief.asks_server
 
     @property
     def agent_lost(self) -> bool:
@@ -143,11 +146,21 @@ class CallSetup:
     def agent_up(self, joined: bool, now: float) -> None:
         """The agent is ready."""
         self._agent_lost = False
-        if Due.ANSWER in self._docket.deadlines:
-            self._docket.deadlines.clear(Due.ANSWER)
-            self.answer(now)
+        self._agent_ready = True
+        self._answer_if_ready(now)
         self._joined |= joined
         self._start()
+
+    def server_heard(self, now: float) -> None:
+        """The agent's server has answered, or will not in time."""
+        self._server_asked = False
+        self._answer_if_ready(now)
+
+    def _answer_if_ready(self, now: float) -> None:
+        """Answer an inbound call once nothing is waited for; the greeting is what it is to be by then."""
+        if self._agent_ready and not self._server_asked and Due.ANSWER in self._docket.deadlines:
+            self._docket.deadlines.clear(Due.ANSWER)
+            self.answer(now)
 
     def _start(self) -> None:
         """Media and agent are joined and the call is answered, in whatever order."""

@@ -22,6 +22,7 @@ class Due(Enum):
     SILENCE = auto()
     GATHER = auto()
     TRANSFER = auto()
+    FILLER = auto()
     MAX_DURATION = auto()
     DRAIN = auto()
     HANGUP = auto()
@@ -79,6 +80,7 @@ RULES: Mapping[Due, Rule] = {
         "a gather, and each key", "the gather's own limits", "`timeout`, or what was typed so far"
     ),
     Due.TRANSFER: Rule("each phase of a transfer", "its ring timeout and some", "the caller is had back"),
+    Due.FILLER: Rule("a tool that has a filler", "its `after_seconds`", "the filler is heard"),
     Due.MAX_DURATION: Rule("the answer", "`max_duration`", "hang up: `max-duration`"),
     Due.DRAIN: Rule("the process is to stop", "as it was told", "hang up, once what is being said was heard"),
     Due.HANGUP: Rule(

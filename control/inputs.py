@@ -41,6 +41,10 @@ class ToolFinished:
     """What went wrong, for whoever runs the tool."""
     attempts: int = 0
     """How many requests were made."""
+    actions: tuple[CallRequest, ...] = field(default=(), repr=False)
+    """What the agent's server wants done, which has run it."""
+    fault: str = ""
+    """Why what it wants done cannot be understood."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,4 +68,11 @@ class DrainAsked:
     within: float
 
 
-CallInput = CallEvent | Report | CommandOutcome | Asked | ToolFinished | Found | NotFound | DrainAsked
+@dataclass(frozen=True, slots=True)
+class ServerHeard:
+    """The agent's server has said what this call is to be, or will not: nobody waits for it any more."""
+
+
+CallInput = (
+    CallEvent | Report | CommandOutcome | Asked | ToolFinished | Found | NotFound | DrainAsked | ServerHeard
+)

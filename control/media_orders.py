@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from control.requests import RecordingAction
+from media.realtime.configuration import ToolSpec
 from media.realtime.events import Role
 from telephony.causes import EndedReason
 
@@ -85,6 +86,15 @@ class SpeakText:
     voice: str | None = None
     language: str | None = None
     interruptible: bool = True
+    patient: bool = False
+    """Whether it begins only once nothing else is being said, not right behind that."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropText:
+    """Whatever text of that ticket has not begun is not said any more."""
+
+    ticket: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,19 @@ class TellAgent:
     role: Role
     text: str
     respond: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconfigure:
+    """Go on with other instructions, tools or greeting; None: with the same.
+
+    The model is told before its greeting, or at the next moment in which it says nothing. A greeting that was asked
+    for already stays what it was; an empty one lets the caller speak first.
+    """
+
+    instructions: str | None = field(default=None, repr=False)
+    greeting: str | None = field(default=None, repr=False)
+    tools: tuple[ToolSpec, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +195,12 @@ MediaOrder = (
     | AwaitPlayout
     | CancelAwait
     | SpeakText
+    | DropText
     | InstructAgent
     | PlayFile
     | StopFile
     | TellAgent
+    | Reconfigure
     | ToolResult
     | CollectDigits
     | StopCollecting

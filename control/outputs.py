@@ -27,6 +27,13 @@ class ConnectAgent:
 
 
 @dataclass(frozen=True, slots=True)
+class UseProvider:
+    """From here on agent sessions are opened with another provider: the nth of the call's, from 0."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The call is over: write its record, free its slot."""
 
@@ -43,7 +50,7 @@ class Synthesise:
     language: str | None
 
 
-Action = CloseCarrier | CloseAgent | ConnectAgent | Finish | Synthesise
+Action = CloseCarrier | CloseAgent | ConnectAgent | UseProvider | Finish | Synthesise
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,5 +65,7 @@ class CallPolicy:
     vad_silence: float = 0.5
     """The silence after which the model calls the caller's speech ended."""
     record: bool = True
+    providers: tuple[str, ...] = ("default",)
+    """Where the agent's session may be had, by name: the first, and those that are tried when it fails."""
     controlled: bool = False
     """Whether a call's machine stands beside the bridge: it is reported to, and decides when the call ends."""

@@ -31,6 +31,8 @@ class Prompt:
     audio: bytes | None = None
     """PCM16, mono, once it is there."""
     rate: int = 8_000
+    patient: bool = False
+    """Whether it waits until nothing else is being said."""
     stopped: bool = False
     """Whether it was told to stop while it played."""
 
@@ -78,18 +80,29 @@ class Prompts:
         """Whether `write_due` has something to hand over."""
         return bool(self._waiting) and self._waiting[0].audio is not None
 
-    def ask(self, ticket: str, text: str | None, *, interruptible: bool = True) -> Prompt | None:
+    @property
+    def patient(self) -> bool:
+        """Whether the one whose turn it is waits until nothing else is being said."""
+        return bool(self._waiting) and self._waiting[0].patient
+
+    def ask(
+        self, ticket: str, text: str | None, *, interruptible: bool = True, patient: bool = False
+    ) -> Prompt | None:
         """A prompt is to be said after those asked for before; None if too many wait."""
         if len(self._waiting) >= _WAITING:
             return None
         self._asked += 1
-        prompt = Prompt(ticket, f"prompt_{self._asked}", text, interruptible)
+        prompt = Prompt(ticket, f"prompt_{self._asked}", text, interruptible, patient=patient)
         self._waiting.append(prompt)
         return prompt
 
     def awaited(self, ticket: str) -> Prompt | None:
         """The prompt of that ticket, if its audio has not come."""
         return next((each for each in self._waiting if each.ticket == ticket and each.audio is None), None)
+
+    def not_begun(self, ticket: str) -> Prompt | None:
+        """The prompt of that ticket, if it waits yet."""
+        return next((each for each in self._waiting if each.ticket == ticket), None)
 
     def fail(self, prompt: Prompt) -> None:
         self._waiting.remove(prompt)

@@ -33,7 +33,9 @@ class Filler(Part):
     phrase: Text | None = Field(
         default=None, description="Said word for word by the speech port. May hold {{variables}}."
     )
-    audio_url: WebUrl | None = Field(default=None, description="Audio that is played instead, in a loop.")
+    audio_url: WebUrl | None = Field(
+        default=None, description="Audio that is played instead, in a loop: its first minute."
+    )
     after_seconds: float = Field(
         default=1.0, ge=0, le=10, description="Seconds the tool may run before the filler begins."
     )
@@ -84,9 +86,7 @@ class ToolDefinition(Part):
     timeout_seconds: float = Field(
         default=10.0, ge=0.5, le=60, description="Seconds for the whole of it, repetitions included."
     )
-    filler: Filler | None = Field(
-        default=None, description="What the caller hears while it runs. Kept, and not played yet."
-    )
+    filler: Filler | None = Field(default=None, description="What the caller hears while it runs.")
 
     @field_validator("parameters")
     @classmethod

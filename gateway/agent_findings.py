@@ -16,6 +16,7 @@ from control.templates import wanted
 from control.variables import ALWAYS
 from gateway.configured_agents import DEFAULT, tariff
 from gateway.finding import Finding
+from gateway.provider_config import ProviderConfig
 from gateway.settings import PREFIX, Settings
 from telephony.capabilities import CAPABILITIES
 
@@ -23,6 +24,7 @@ _MODELS: Mapping[str, type[BaseModel]] = {
     "agents": AgentConfig,
     "numbers": NumberConfig,
     "prices": ModelPrice,
+    "providers": ProviderConfig,
 }
 
 
@@ -40,7 +42,7 @@ def agent_findings(settings: Settings) -> list[Finding]:
 
 
 def invalid_entry(fault: ErrorDetails) -> Finding:
-    """Explain a fault inside `agents`, `numbers` or `prices`, by the name that it has in the TOML file."""
+    """Explain a fault inside `agents`, `numbers`, `prices` or `providers`, by the name that it has in the TOML file."""
     loc = fault["loc"]
     loc = tuple(part for part in loc if part != "[key]")  # the fault is of the key itself
     table, path = str(loc[0]), loc[2:]
@@ -78,7 +80,12 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  # any
 
 
 def _kind(model: type[BaseModel]) -> str:
-    return {AgentConfig: "an agent", NumberConfig: "a number", ModelPrice: "a price"}.get(model, "this table")
+    return {
+        AgentConfig: "an agent",
+        NumberConfig: "a number",
+        ModelPrice: "a price",
+        ProviderConfig: "a provider",
+    }.get(model, "this table")
 
 
 def _dotted(path: tuple[int | str, ...]) -> str:
@@ -117,18 +124,26 @@ def _numbers(settings: Settings) -> Iterator[Finding]:
 
 
 def _providers(settings: Settings) -> Iterator[Finding]:
+    known = [DEFAULT_PROVIDER, *settings.providers]
+    if DEFAULT_PROVIDER in settings.providers:
+        yield Finding(
+            "error",
+            _dotted(("providers", DEFAULT_PROVIDER)),
+            f"is the one that {PREFIX}REALTIME_URL names",
+            "give the table another name",
+        )
     for key, agent in settings.agents.items():
         places = [
             ("provider", agent.provider),
             *(("fallback_providers", each) for each in agent.fallback_providers),
         ]
         for field, provider in places:
-            if provider is not None and provider != DEFAULT_PROVIDER:
+            if provider is not None and provider not in known:
                 yield Finding(
                     "error",
                     _dotted(("agents", key, field)),
                     f"is {provider}, which this gateway does not know",
-                    f"leave it out, or write {DEFAULT_PROVIDER}: the one that {PREFIX}REALTIME_URL names",
+                    f"there are {', '.join(known)}; describe it in [providers.{provider}]",
                 )
 
 
@@ -190,14 +205,6 @@ def _not_yet(settings: Settings) -> Iterator[Finding]:
                 _dotted(("agents", key, "recording_consent_prompt")),
                 "is not said yet: calls of this agent are not recorded",
                 "have the greeting ask for consent instead, or leave it",
-            )
-        later = {
-            "fallback_providers": bool(agent.fallback_providers),
-            "tools.filler": any(tool.filler is not None for tool in agent.tools),
-        }
-        for field in (field for field, given in later.items() if given):
-            yield Finding(
-                "note", _dotted(("agents", key, field)), "is kept, and not used yet", "leave it for later"
             )
 
 

@@ -1,30 +1,27 @@
 """The agents' own tools as live calls run them: each request knows its call and is signed for the agent's server."""
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
 
 from control.agent_run import EffectiveAgent
+from control.api.server_answers import AnswerUnreadable, read_actions
 from control.call_record import CallRecord
 from control.effects import RunTool
-from control.inputs import ToolFinished
+from control.inputs import ToolFinished, ToolStatus
 from control.tools.request import ToolContext
-from control.webhook_message import message_headers
+from gateway.server_signing import ServerSigning
 from gateway.tool_runner import ToolRunner
 
 
 class AgentTools:
     """Driven by live calls, once per tool the model calls."""
 
-    def __init__(self, runner: ToolRunner, *, secret: str, clock: Callable[[], datetime]) -> None:
-        """
-        Args:
-            secret: signs what is asked of the servers of agents that have no secret of their own, as it signs the
-                webhooks of their calls.
-            clock: the time of day, aware.
-        """
+    def __init__(self, runner: ToolRunner, signing: ServerSigning) -> None:
         self._runner = runner
-        self._secret = secret
-        self._clock = clock
+        self._signing = signing
 
     async def run(self, wanted: RunTool, agent: EffectiveAgent, record: CallRecord) -> ToolFinished:
         """Run it; whatever goes wrong is the output."""
@@ -32,7 +29,7 @@ class AgentTools:
         def sign(body: bytes) -> Mapping[str, str]:
             # The model's name for the call of a tool is its own; with ours before it, it is nobody else's.
             message_id = f"{record.call_id}.{wanted.tool_call_id}"
-            return message_headers(message_id, body, agent.signing or (self._secret,), self._clock())
+            return self._signing.headers(agent, message_id, body)
 
         context = ToolContext(
             call_id=record.call_id,
@@ -40,4 +37,19 @@ class AgentTools:
             server_url=agent.config.server_url,
             sign=sign,
         )
-        return await self._runner.run(wanted, agent.config, context)
+        finished = await self._runner.run(wanted, agent.config, context)
+        by_server = any(tool.name == wanted.name and tool.url is None for tool in agent.config.tools)
+        return _commanding(finished) if by_server and finished.status is ToolStatus.COMPLETED else finished
+
+
+def _commanding(finished: ToolFinished) -> ToolFinished:
+    """What the agent's server wants done besides is not for the model."""
+    answer = msgspec.json.decode(finished.output)
+    if not isinstance(answer, dict) or "actions" not in answer:
+        return finished
+    result = {name: value for name, value in answer.items() if name != "actions"} or {"result": "done"}
+    told = replace(finished, output=json.dumps(result, ensure_ascii=False, separators=(",", ":")))
+    try:
+        return replace(told, actions=read_actions(answer))
+    except AnswerUnreadable as unreadable:
+        return replace(told, fault=str(unreadable))

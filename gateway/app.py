@@ -13,19 +13,23 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from control.api.rest_api import RestApi
 from control.stores.store import Store
+from gateway.agent_servers import AgentServers
 from gateway.agent_tools import AgentTools
+from gateway.audio_fetch import AudioFetch
 from gateway.call_house import CallHouse, call_house, database_of
 from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.collector import quiet_collector
-from gateway.configured_agents import FORMATS, agent_provider, default_agent
+from gateway.configured_agents import FORMATS, agent_providers, default_agent
 from gateway.egress import Egress
+from gateway.filler_audio import FillerAudio
 from gateway.links import connect
 from gateway.live_state import live_state
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
 from gateway.rest_house import calls_secret, described, egress_policy, rest_house
 from gateway.server import create_app, create_metrics_app, serving
+from gateway.server_signing import ServerSigning
 from gateway.settings import Settings
 from gateway.speech import SpeechPort, Voice
 from gateway.speech_espeak import EspeakVoice
@@ -62,10 +66,12 @@ def speech_port(settings: Settings) -> SpeechPort:
 
 def call_defaults(settings: Settings) -> CallDefaults:
     agent = default_agent(settings, datetime.now(UTC))
+    provider, *fallbacks = agent_providers(settings, agent)
     codec = settings.telnyx_outbound_codec
     return CallDefaults(
         policy=agent.policy,
-        provider=agent_provider(settings, agent),
+        provider=provider,
+        fallbacks=tuple(fallbacks),
         max_calls=settings.max_calls,
         start_timeout=settings.start_timeout_s,
         telnyx_outbound=None if codec == "auto" else FORMATS[codec],
@@ -128,6 +134,7 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
             live_state(redis.get_secret_value() if redis is not None else None)
         )
         egress = await stack.enter_async_context(Egress(egress_policy(settings)))
+        signing = server_signing(settings)
         house = await stack.enter_async_context(
             call_house(
                 settings,
@@ -136,7 +143,9 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
                 services,
                 live=live,
                 describe=described,
-                tools=agent_tools(settings, egress),
+                tools=AgentTools(ToolRunner(egress), signing),
+                servers=AgentServers(egress, signing),
+                fetch_audio=FillerAudio(AudioFetch(egress)),
             )
         )
         api = await stack.enter_async_context(rest_house(settings, house, egress))
@@ -187,9 +196,9 @@ async def extraction(settings: Settings, house: CallHouse) -> AsyncIterator[None
         await extractor.close()
 
 
-def agent_tools(settings: Settings, egress: Egress) -> AgentTools:
-    """What runs the agents' own tools."""
-    return AgentTools(ToolRunner(egress), secret=calls_secret(settings), clock=lambda: datetime.now(UTC))
+def server_signing(settings: Settings) -> ServerSigning:
+    """What proves to agents' servers that it is us."""
+    return ServerSigning(calls_secret(settings), clock=lambda: datetime.now(UTC))
 
 
 def _certificate(settings: Settings) -> Certificate | None:

@@ -16,13 +16,14 @@ import structlog
 
 from control.agent_book import AgentBook
 from control.agent_run import EffectiveAgent
+from control.api.ports import FetchAudio
 from control.directory import Directory
 from control.news import EventNews
 from control.service.admission import RENEWED, Admission
 from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
-from control.service.ports import Describe, Tools, World
+from control.service.ports import AgentServers, Describe, Tools, World
 from control.service.reception import House, Reception
 from control.service.reconciliation import PERIOD, Reconciliation
 from control.service.switchboard import Switchboard
@@ -32,7 +33,7 @@ from control.tenancy import Tenancy, Terms
 from gateway.accounts import Accounts, accounts_of
 from gateway.call_runner import AgentProvider, CallServices
 from gateway.calls import CallDefaults, Calls
-from gateway.configured_agents import agent_defaults, agent_provider, directory, tariff
+from gateway.configured_agents import agent_defaults, agent_providers, directory, tariff
 from gateway.journal import Journal
 from gateway.live_state import LiveState
 from gateway.loop_lag import LoopLag
@@ -100,6 +101,8 @@ async def call_house(
     live: LiveState,
     describe: Describe,
     tools: Tools,
+    servers: AgentServers,
+    fetch_audio: FetchAudio,
 ) -> AsyncIterator[CallHouse]:
     """Open everything; leaving closes it, calls and all.
 
@@ -160,6 +163,8 @@ async def call_house(
                 switchboard=Switchboard(agents, book, store.numbers),
                 room=room,
                 tools=tools,
+                servers=servers,
+                fetch_audio=fetch_audio,
                 describe=describe,
                 world=world,
                 node=node,
@@ -227,14 +232,14 @@ async def _part(service: CallService) -> None:
 def _room(
     settings: Settings, calls: Calls, services: CallServices, tokens: StreamTokens, lag: LoopLag
 ) -> MediaRoom:
-    def provider(agent: EffectiveAgent) -> AgentProvider:
-        return agent_provider(settings, agent)
+    def providers(agent: EffectiveAgent) -> tuple[AgentProvider, ...]:
+        return agent_providers(settings, agent)
 
     return MediaRoom(
         calls,
         services,
         tokens,
-        provider=provider,
+        providers=providers,
         media_url=media_origin(settings.public_url or f"http://{settings.host}:{settings.port}"),
         overloaded=lag.overloaded,
     )

@@ -8,8 +8,8 @@ import asyncio
 import json
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
@@ -20,7 +20,15 @@ import structlog
 from control.bridge import Bridge
 from control.carrier_leg import STEREO
 from control.media_orders import MediaEnded, MediaOrder, Report
-from control.outputs import CloseAgent, CloseCarrier, ConnectAgent, Finish, Synthesise, Unrecorded
+from control.outputs import (
+    CloseAgent,
+    CloseCarrier,
+    ConnectAgent,
+    Finish,
+    Synthesise,
+    Unrecorded,
+    UseProvider,
+)
 from control.policy import CallPolicy
 from control.records import CallFacts, MediaSummary, call_record, media_summary
 from control.timeline import TimelineEvent
@@ -28,7 +36,7 @@ from gateway.order_form import write_order
 from gateway.recording import Recording, RecordingThread
 from gateway.speech import Speech, SpeechFailed, SpeechPort
 from gateway.ticker import Ticker
-from gateway.trace import Trace, configuration
+from gateway.trace import Trace, configuration, session_form
 from media.audio import AudioFormat
 from media.realtime.configuration import SessionConfig
 from media.realtime.dialects import Dialect, connection
@@ -47,6 +55,7 @@ _TEXTS = 64
 class AgentProvider:
     """Where the agent's session is, and how it is to be configured."""
 
+    name: str = "default"
     url: str
     api_key: str
     config: SessionConfig
@@ -124,6 +133,7 @@ class CallRunner:
         "_now",
         "_outbound",
         "_provider",
+        "_providers",
         "_recording",
         "_report",
         "_services",
@@ -147,6 +157,7 @@ class CallRunner:
         *,
         policy: CallPolicy,
         provider: AgentProvider,
+        fallbacks: Sequence[AgentProvider] = (),
         services: CallServices,
         outbound: AudioFormat | None = None,
         report: Callable[[Report], None] | None = None,
@@ -159,12 +170,14 @@ class CallRunner:
         self.record: dict[str, object] | None = None
         self.summary: MediaSummary | None = None
         """What the media came to, once it has ended."""
+        self._providers = (provider, *fallbacks)
         self._provider = provider
         self._services = services
         self._outbound = outbound
         self._loop = asyncio.get_running_loop()
         self._now: Callable[[], float] = self._loop.time
         self._started_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        policy = replace(policy, providers=tuple(each.name for each in self._providers))
         self.bridge = Bridge(policy, self._now())
         self._carrier_link: Link | None = None
         self._agent_link: Link | None = None
@@ -467,6 +480,8 @@ class CallRunner:
                         self._carrier_link = None
                 case CloseAgent():
                     self._close_agent()
+                case UseProvider(index):
+                    self._provider = self._providers[index]
                 case ConnectAgent():
                     self._connects.put_nowait(action)
                 case Synthesise():
@@ -562,4 +577,5 @@ class CallRunner:
             "began": self.bridge.timeline.origin,
             **configuration(policy, self._provider.config),
             "dialect": self._provider.dialect.name,
+            "fallbacks": [session_form(each.config, each.dialect) for each in self._providers[1:]],
         }

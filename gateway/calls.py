@@ -29,6 +29,8 @@ class CallDefaults:
 
     policy: CallPolicy
     provider: AgentProvider
+    fallbacks: tuple[AgentProvider, ...] = ()
+    """Who is asked for an agent when that provider fails."""
     max_calls: int = 1000
     start_timeout: float | None = None
     """Seconds for the carrier's `start`; None takes the carrier's own."""
@@ -146,6 +148,7 @@ class Calls:
             carrier,
             policy=defaults.policy,
             provider=defaults.provider,
+            fallbacks=defaults.fallbacks,
             services=self._services,
             outbound=defaults.telnyx_outbound if carrier == "telnyx" else None,
         )

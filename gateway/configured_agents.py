@@ -1,5 +1,6 @@
 """The settings as agents: the default one, those of the file, what a call of each runs with and what it costs."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from control.agent_run import AgentDefaults, EffectiveAgent, effective
@@ -9,7 +10,8 @@ from control.directory import Directory, Unlisted, number_entry
 from control.policy import BargeIn, CallPolicy, Deadlines, DigitPolicy
 from control.variables import CallContext, variables
 from gateway.call_runner import AgentProvider
-from gateway.settings import Format, Settings
+from gateway.provider_config import Format, ProviderConfig
+from gateway.settings import Settings
 from media.audio import PCM16_24K, PCMA_8K, PCMU_8K, AudioFormat
 from media.realtime.configuration import SessionConfig, TurnDetection
 from media.realtime.dialects import DIALECTS
@@ -30,6 +32,7 @@ def agent_defaults(settings: Settings) -> AgentDefaults:
     return AgentDefaults(
         policy=_policy(settings),
         session=_session(settings),
+        providers={name: _session_of(settings, each) for name, each in settings.providers.items()},
         config=settings.agents.get(DEFAULT, AgentConfig(name=DEFAULT)),
         rate_per_minute=settings.rate_per_minute,
     )
@@ -71,14 +74,23 @@ def default_agent(settings: Settings, now: datetime) -> EffectiveAgent:
     return effective(AgentConfig(name=DEFAULT), agent_defaults(settings), known)
 
 
-def agent_provider(settings: Settings, agent: EffectiveAgent) -> AgentProvider:
-    """Where this agent's sessions are opened, and how they are configured."""
-    key = settings.realtime_api_key
+def agent_providers(settings: Settings, agent: EffectiveAgent) -> tuple[AgentProvider, ...]:
+    """Where this agent's sessions are opened and how they are configured; first its own provider, then those that are
+    asked when that one fails."""
+    sessions = {agent.provider: agent.session, **agent.fallbacks}
+    return tuple(_provider(settings, name, session) for name, session in sessions.items())
+
+
+def _provider(settings: Settings, name: str, session: SessionConfig) -> AgentProvider:
+    """The provider of that name; one that is not there is the default one."""
+    named = settings.providers.get(name)
+    key = settings.realtime_api_key if named is None else named.api_key
     return AgentProvider(
-        url=settings.realtime_url,
+        name=name,
+        url=settings.realtime_url if named is None else named.url,
         api_key=key.get_secret_value() if key is not None else "",
-        config=agent.session,
-        dialect=DIALECTS[settings.realtime_dialect],
+        config=session,
+        dialect=DIALECTS[settings.realtime_dialect if named is None else named.dialect],
     )
 
 
@@ -107,6 +119,20 @@ def _policy(settings: Settings) -> CallPolicy:
         uplink_frames=settings.uplink_ms // 20,
         vad_silence=settings.vad_silence_ms / 1000,
         record=settings.recording,
+    )
+
+
+def _session_of(settings: Settings, provider: ProviderConfig) -> SessionConfig:
+    """What the model of another provider is asked for."""
+    common = _session(settings)
+    heard, said = provider.input_format, provider.output_format
+    return replace(
+        common,
+        model=provider.model,
+        voice=provider.voice or common.voice,
+        input_format=common.input_format if heard is None else FORMATS[heard],
+        output_format=common.output_format if said is None else FORMATS[said],
+        transcription_model=provider.transcription_model or common.transcription_model,
     )
 
 

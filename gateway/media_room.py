@@ -6,7 +6,7 @@ two sockets, in any order.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -49,19 +49,19 @@ class MediaRoom:
         services: CallServices,
         tokens: StreamTokens,
         *,
-        provider: Callable[[EffectiveAgent], AgentProvider],
+        providers: Callable[[EffectiveAgent], Sequence[AgentProvider]],
         media_url: str,
         overloaded: Callable[[], str | None] = lambda: None,
     ) -> None:
         """
         Args:
-            provider: where an agent's sessions are opened.
+            providers: where an agent's sessions are opened: the first, and those that are asked when it fails.
             media_url: below which carriers open media sockets, wss.
         """
         self._calls = calls
         self._services = services
         self._tokens = tokens
-        self._provider = provider
+        self._providers = providers
         self._media_url = media_url.rstrip("/")
         self._streams: dict[str, _Streams] = {}
         self.free = calls.free
@@ -77,11 +77,13 @@ class MediaRoom:
         follow: Callable[[TimelineEvent], None],
     ) -> CallRunner:
         """Connect the agent now; the stream comes when it comes."""
+        provider, *fallbacks = self._providers(agent)
         call = CallRunner(
             call_id,
             carrier,
             policy=agent.policy,
-            provider=self._provider(agent),
+            provider=provider,
+            fallbacks=fallbacks,
             services=self._services,
             outbound=PCMU_8K,  # what every stream of ours is asked for
             report=report,

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from control.bridge import Bridge
+from control.outputs import UseProvider
 from gateway.order_form import read_order
 from gateway.trace import POLICY, SESSION, VERSION, reports
 from media.audio import AudioFormat, Encoding
-from media.realtime.dialects import DIALECTS
+from media.realtime.configuration import SessionConfig
+from media.realtime.dialects import DIALECTS, Dialect
 from media.realtime.session import RealtimeSession
 from telephony.carrier import WIRES
 from telephony.stream import CarrierStream
@@ -84,8 +86,11 @@ def _lines(file: Iterator[str]) -> Iterator[Line]:
 class _Replay:
     def __init__(self, header: Line) -> None:
         self._policy = POLICY.validate_python(header["policy"])
-        self._session = SESSION.validate_python(header["session"])
-        self._dialect = DIALECTS[str(header["dialect"])]
+        self._providers = [
+            _session_of(header),
+            *[_session_of(each) for each in _lines_of(header, "fallbacks")],
+        ]
+        self._provider = 0
         self._carrier = str(header["carrier"])
         self._outbound = _format(header.get("outbound"))
         bridge = Bridge(self._policy, float(str(header["began"])))
@@ -118,7 +123,7 @@ class _Replay:
             case "attach":
                 bridge.carrier_attached(CarrierStream(WIRES[self._carrier], outbound=self._outbound), now)
             case "agent_opened":
-                session = RealtimeSession(self._session, self._dialect)
+                session = RealtimeSession(*self._providers[self._provider])
                 bridge.agent_opened(session, now, float(str(line["wall"])))
             case "agent_lost":
                 bridge.agent_lost(_code(line), str(line["reason"]), now, retry=bool(line["retry"]))
@@ -147,6 +152,9 @@ class _Replay:
         outputs = self._bridge.outputs
         said = [message.decode() for message in (*outputs.carrier, *outputs.agent)]
         said += [repr(action) for action in outputs.actions]
+        for action in outputs.actions:
+            if isinstance(action, UseProvider):
+                self._provider = action.index
         said += reports(outputs)
         for queue in (outputs.carrier, outputs.agent, outputs.recording, outputs.actions, outputs.news):
             queue.clear()
@@ -154,6 +162,15 @@ class _Replay:
         if said != self._expected:
             self._result.differs(f"after {self._at}: said {_short(said)}, had said {_short(self._expected)}")
         self._expected = []
+
+
+def _session_of(line: Line) -> tuple[SessionConfig, Dialect]:
+    return SESSION.validate_python(line["session"]), DIALECTS[str(line["dialect"])]
+
+
+def _lines_of(line: Line, name: str) -> list[Line]:
+    found = line.get(name)
+    return found if isinstance(found, list) else []  # traces of an earlier release have none
 
 
 def _code(line: Line) -> int | None:

@@ -58,6 +58,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 agents=house.book,
                 directory=house.directory,
                 effective=house.reception.effective,
+                policy=egress_policy(settings),
                 news=house.news,
                 fetch_audio=AudioFetch(egress),
                 health=_HealthChecks(house),

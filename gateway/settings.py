@@ -2,7 +2,8 @@
 
 Later ones give way to earlier ones: arguments, `OFFHOOK_*` variables, `.env` in the working directory, the TOML
 file (`OFFHOOK_CONFIG`, else `offhook.toml` in the working directory if there is one), defaults. In TOML a table
-is a prefix, `[realtime] url = "..."` is `realtime_url`, except for `[agents.<name>]` and `[numbers]`. Secrets are
+is a prefix, `[realtime] url = "..."` is `realtime_url`, except for `[agents.<name>]`, `[providers.<name>]`,
+`[numbers]` and `[prices]`. Secrets are
 never printed. `gateway.findings` explains.
 """
 
@@ -28,6 +29,7 @@ from control.stores.urls import database_url
 from control.templates import check_text
 from control.webhook_message import check_webhook_secret
 from gateway.media_auth import shared_secret
+from gateway.provider_config import DialectName, Format, ProviderConfig, websocket_url
 from telephony.telnyx.webhooks import verify_key
 
 PREFIX = "OFFHOOK_"
@@ -44,13 +46,6 @@ def _web_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("is an http or https URL without a query")
     return url.rstrip("/")
-
-
-def _websocket_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
-        raise ValueError("is a websocket URL: ws://... or wss://...")
-    return url
 
 
 def _egress_allow(exceptions: str) -> str:
@@ -132,7 +127,6 @@ def _numbers(tables: object) -> object:
 
 AgentKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
-Format = Literal["auto", "pcmu", "pcma", "pcm16"]
 
 
 class Settings(BaseSettings):
@@ -248,15 +242,13 @@ class Settings(BaseSettings):
     )
 
     # The speech model.
-    realtime_url: Annotated[str, AfterValidator(_websocket_url)] = Field(
+    realtime_url: Annotated[str, AfterValidator(websocket_url)] = Field(
         default="ws://127.0.0.1:8090/v1/realtime",
         description="Full websocket URL of any server of the OpenAI Realtime wire, such as "
         "wss://api.openai.com/v1/realtime; `?model=` is added if absent. The default is `offhook agent`.",
     )
     realtime_api_key: SecretStr | None = Field(default=None, description="The key that server wants.")
-    realtime_dialect: Literal[
-        "openai", "beta", "azure", "xai", "speaches", "hf", "vllm-omni", "vllm-omni-duplex"
-    ] = Field(default="openai", description="How that server spells the wire.")
+    realtime_dialect: DialectName = Field(default="openai", description="How that server spells the wire.")
     realtime_model: str = Field(default="gpt-realtime-2.1", min_length=1, description="The model's name.")
     realtime_voice: str = Field(
         default="marin", min_length=1, description="The voice; fixed once it has spoken."
@@ -281,6 +273,13 @@ class Settings(BaseSettings):
     )
     realtime_language: str | None = Field(
         default=None, description="ISO 639-1 hint for that model, such as `en`."
+    )
+
+    providers: dict[AgentKey, ProviderConfig] = Field(
+        default={},
+        max_length=50,
+        description="Other providers by name, `[providers.<name>]` with `url`, `api_key`, `dialect`, `model`, `voice`, "
+        "`input_format`, `output_format`, `transcription_model`: for agents' `provider` and `fallback_providers`.",
     )
 
     # Fixed texts: prompts, announcements, fillers.
@@ -539,7 +538,7 @@ def read_config() -> dict[str, Any]:
 
 
 # Tables that are settings as they stand, not prefixes.
-_TABLES = frozenset({"agents", "numbers", "prices"})
+_TABLES = frozenset({"agents", "numbers", "prices", "providers"})
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from control.outputs import Outputs
 from control.policy import CallPolicy
 from control.timeline import TimelineEvent
 from media.realtime.configuration import SessionConfig
+from media.realtime.dialects import Dialect
 
 VERSION = 1
 # What a carrier's message says of the caller: the keys, and the audio.
@@ -36,6 +37,11 @@ def configuration(policy: CallPolicy, session: SessionConfig) -> dict[str, objec
         "policy": POLICY.dump_python(policy, mode="json"),
         "session": SESSION.dump_python(session, mode="json"),
     }
+
+
+def session_form(session: SessionConfig, dialect: Dialect) -> dict[str, object]:
+    """Return how sessions with another provider are opened, as JSON."""
+    return {"session": SESSION.dump_python(session, mode="json"), "dialect": dialect.name}
 
 
 def reports(outputs: Outputs) -> list[str]:

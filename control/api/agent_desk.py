@@ -1,29 +1,30 @@
 """Agents as endpoints find and change them: those of the settings read only, another tenant's not there at all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from control.agent_book import AgentBook, Version
+from control.agent_book import AgentBook, NewSecret, Version
 from control.agents import Agent, AgentConfig
 from control.api.agent_shapes import changed
 from control.api.problem import Fault, Problem
 from control.api.reading import validated
 from control.directory import Directory
+from control.egress import EgressRefused
+from control.egress_policy import EgressPolicy
 from control.tool_identity import ToolRefused
-
-
-def unmeant(refused: ToolRefused) -> Problem:
-    """Return what is wrong with a list of tools as HTTP says it."""
-    fault = Fault(f"/tools{refused.pointer}", refused.detail)
-    return Problem(422, "invalid_body", f"{fault.pointer.removeprefix('/')}: {fault.detail}", errors=[fault])
 
 
 class AgentDesk:
     """Driven by the endpoints of agents and tools."""
 
-    def __init__(self, directory: Directory, book: AgentBook) -> None:
+    def __init__(self, directory: Directory, book: AgentBook, policy: EgressPolicy) -> None:
+        """
+        Args:
+            policy: where agents may send us.
+        """
         self.book = book
         self._directory = directory
+        self._policy = policy
 
     def configured(self, tenant_id: str) -> list[Agent]:
         """The tenant's agents that the settings describe, in the order of the file."""
@@ -67,6 +68,18 @@ class AgentDesk:
                 "the agent is written in the gateway's settings: change it there, or clone it",
             )
 
+    async def add(self, tenant_id: str, config: AgentConfig, note: str | None) -> tuple[Agent, NewSecret]:
+        """Store a new agent.
+
+        Raises:
+            Problem: 422.
+        """
+        self._check_urls(config, ())
+        try:
+            return await self.book.add(tenant_id, config, note)
+        except ToolRefused as refused:
+            raise _unmeant(refused) from None
+
     async def change(
         self, tenant_id: str, agent_id: str, changes: Mapping[str, Any], note: str | None = None
     ) -> Agent:
@@ -85,25 +98,39 @@ class AgentDesk:
         agent_id: str,
         edit: Callable[[AgentConfig], AgentConfig],
         note: str | None = None,
-        *,
-        unmeant: Callable[[ToolRefused], Problem] = unmeant,
     ) -> Agent:
         """Change an agent as `edit` does, which may raise.
-
-        Args:
-            unmeant: what is answered where a tool is meant that is not there.
 
         Raises:
             Problem: 404, 409 or 422.
         """
         self.check_changeable(tenant_id, agent_id)
+
+        def checked(before: AgentConfig) -> AgentConfig:
+            after = edit(before)
+            self._check_urls(after, [url for _, url in before.urls()])
+            return after
+
         try:
-            found = await self.book.change(tenant_id, agent_id, edit, note)
+            found = await self.book.change(tenant_id, agent_id, checked, note)
         except ToolRefused as refused:
-            raise unmeant(refused) from None
+            raise _unmeant(refused) from None
         if found is None:
             raise no_such_agent()
         return found
+
+    def _check_urls(self, config: AgentConfig, known: Collection[str]) -> None:
+        """Make sure that we would go there; what a name stands for is looked at whenever we do."""
+        faults = []
+        for pointer, url in config.urls():
+            try:
+                if url not in known:
+                    self._policy.check_url(url)
+            except EgressRefused as refused:
+                faults.append(Fault(pointer, refused.detail))
+        if faults:
+            first = faults[0]
+            raise Problem(422, "invalid_body", f"{first.pointer[1:]}: {first.detail}", errors=faults)
 
     def _configured(self, tenant_id: str, agent_id: str) -> Agent | None:
         found = self._directory.agent(agent_id)
@@ -116,6 +143,12 @@ def configuration(fields: Mapping[str, Any]) -> AgentConfig:
         Problem: 422, with the place of each fault.
     """
     return validated(AgentConfig, fields)
+
+
+def _unmeant(refused: ToolRefused) -> Problem:
+    """Return what is wrong with a list of tools as HTTP says it."""
+    fault = Fault(f"/tools{refused.pointer}", refused.detail)
+    return Problem(422, "invalid_body", f"{fault.pointer.removeprefix('/')}: {fault.detail}", errors=[fault])
 
 
 def no_such_agent() -> Problem:

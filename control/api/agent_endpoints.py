@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import AfterValidator, Field
 
 from control.agents import Agent
-from control.api.agent_desk import AgentDesk, configuration, no_such_agent, unmeant
+from control.api.agent_desk import AgentDesk, configuration, no_such_agent
 from control.api.agent_shapes import (
     AgentChanges,
     AgentList,
@@ -36,7 +36,6 @@ from control.configuration import Name
 from control.stores.agents import AgentFilters, Removal
 from control.stores.keyset import Page
 from control.templates import TextsUnfilled
-from control.tool_identity import ToolRefused
 
 TAG = "Agents"
 AGENT = "/v1/agents/{agent_id}"
@@ -199,10 +198,7 @@ class AgentEndpoints:
 
     async def add(self, asked: Asked[NoQuery, Body]) -> Answer:
         config = configuration(changed({}, given(asked.body)))
-        try:
-            agent, made = await self._book.add(asked.tenant_id, config, note_of(asked.body))
-        except ToolRefused as refused:
-            raise unmeant(refused) from None
+        agent, made = await self._desk.add(asked.tenant_id, config, note_of(asked.body))
         return _made(agent, made.secret)
 
     async def get(self, asked: Asked[NoQuery, NoBody]) -> Answer:
@@ -229,7 +225,7 @@ class AgentEndpoints:
         name = asked.body.name or f"{original.config.name[:90]} (copy)"
         config = original.config.model_copy(update={"name": name})
         note = f"copied from {original.agent_id}, version {original.version}"
-        agent, made = await self._book.add(asked.tenant_id, config, note)
+        agent, made = await self._desk.add(asked.tenant_id, config, note)
         return _made(agent, made.secret)
 
     async def config(self, asked: Asked[ConfigQuery, NoBody]) -> Answer:

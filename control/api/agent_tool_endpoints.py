@@ -1,5 +1,6 @@
 """The tools of agents: each is a part of its agent, so that a change of one is the agent's next version."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,11 +27,13 @@ from control.api.problem import Fault, Problem
 from control.api.reading import validated
 from control.stores.keyset import MAX_LIMIT, Page
 from control.tool_definition import REVEAL, ToolDefinition
-from control.tool_identity import ToolRefused
 
 TAG = "Tools"
 TOOLS = f"{AGENT}/tools"
 TOOL = f"{TOOLS}/{{tool_id}}"
+
+# Where a tool is in its agent.
+_IN_AGENT = re.compile(r"^/tools(/\d+)?")
 
 _SORTED_BY = {
     "created_at": lambda tool: tool.created_at,
@@ -140,7 +143,10 @@ class AgentToolEndpoints:
         return web.Response(status=204)
 
     async def _edit(self, asked: Asked[Any, Any], edit: Callable[[AgentConfig], AgentConfig]) -> Agent:
-        return await self._desk.edit(asked.tenant_id, asked.path["agent_id"], edit, unmeant=_unmeant)
+        try:
+            return await self._desk.edit(asked.tenant_id, asked.path["agent_id"], edit)
+        except Problem as problem:
+            raise _of_tool(problem) from None
 
     async def _tools(self, asked: Asked[Any, Any]) -> Sequence[Tool]:
         """The agent's tools in its own order."""
@@ -176,11 +182,17 @@ def _with(before: AgentConfig, tools: Sequence[ToolDefinition]) -> AgentConfig:
     Raises:
         Problem: 422, the agent cannot have them together.
     """
-    try:
-        return configuration({**before.with_secrets(), "tools": [_fields(each) for each in tools]})
-    except Problem as problem:
-        faults = [Fault("", fault.detail) for fault in problem.errors]
-        raise Problem(problem.status, problem.code, problem.detail, errors=faults) from None
+    return configuration({**before.with_secrets(), "tools": [_fields(each) for each in tools]})
+
+
+def _of_tool(problem: Problem) -> Problem:
+    """What is wrong with an agent, told to somebody who has sent one tool of it."""
+    if not problem.errors:
+        return problem
+    faults = [Fault(_IN_AGENT.sub("", fault.pointer), fault.detail) for fault in problem.errors]
+    first = faults[0]
+    detail = f"{first.pointer.removeprefix('/') or 'the body'}: {first.detail}"
+    return Problem(problem.status, problem.code, detail, errors=faults)
 
 
 def _one(tools: Sequence[ToolDefinition], tool_id: str) -> ToolDefinition:
@@ -188,13 +200,6 @@ def _one(tools: Sequence[ToolDefinition], tool_id: str) -> ToolDefinition:
         if tool.tool_id == tool_id:
             return tool
     raise _no_such_tool()
-
-
-def _unmeant(refused: ToolRefused) -> Problem:
-    place = refused.pointer.lstrip("/").partition("/")[2]
-    return Problem(
-        422, "invalid_body", f"{place}: {refused.detail}", errors=[Fault(f"/{place}", refused.detail)]
-    )
 
 
 def _no_such_tool() -> Problem:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from control.agents import AgentConfig
 from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Query, Reply, Text, endpoint
+from control.api.outgoing_urls import check_url
 from control.api.page_queries import PageQuery
 from control.api.ports import CallControl
 from control.api.problem import Problem
@@ -26,6 +27,7 @@ from control.api.shapes import (
 from control.api.transcripts import as_text, as_vtt
 from control.call_record import CallRecord
 from control.dialling import DialFailed, Dialled, DialRequest
+from control.egress_policy import EgressPolicy
 from control.requests import Refused
 from control.stores.call_filters import CallFilters
 from control.stores.calls import Deletion
@@ -179,9 +181,14 @@ class NotesBody(Body):
 class CallEndpoints:
     """Calls as users see them. Driven by the routes."""
 
-    def __init__(self, calls: CallControl, store: Store) -> None:
+    def __init__(self, calls: CallControl, store: Store, policy: EgressPolicy) -> None:
+        """
+        Args:
+            policy: where users may have us send something.
+        """
         self._calls = calls
         self._store = store
+        self._policy = policy
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
         return [
@@ -233,6 +240,8 @@ class CallEndpoints:
     async def dial(self, asked: Asked[NoQuery, DialBody]) -> Answer:
         key = asked.idempotency_key
         claim = None if key is None else Claim(key=key, fingerprint=asked.fingerprint)
+        if asked.body.webhook_url is not None:
+            check_url(self._policy, "webhook_url", asked.body.webhook_url)
         outcome = await self._calls.dial(asked.tenant_id, dial_request(asked.body, claim))
         match outcome:
             case Dialled(record=record, certain=certain):

@@ -1,13 +1,12 @@
 """Live control: what a backend asks of a call that is going on."""
 
 from collections.abc import Callable, Coroutine
-from secrets import token_hex
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from control.api.call_endpoints import destination as checked_destination
-from control.api.call_endpoints import no_such_call, number, refusal
+from control.api.call_endpoints import no_such_call, refusal
+from control.api.command_bodies import EndBody, GatherBody, InvalidDestination, SayBody, TransferBody
 from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
 from control.api.ports import AudioUnavailable, CallControl, FetchAudio, FetchedAudio
 from control.api.problem import Problem
@@ -28,24 +27,17 @@ from control.requests import (
     CancelGather,
     CancelTransfer,
     ControlRecording,
-    EndCall,
-    Gather,
-    GatherMode,
     Hold,
     Inject,
-    OnFailure,
     PlayAudio,
     RecordingAction,
     Refused,
     Resume,
-    Say,
     SendDigits,
     StopPlaying,
-    TransferCall,
 )
 from control.stores.store import Store
 from media.realtime.events import Role
-from telephony.commands import Voice
 
 TAG = "Live control"
 
@@ -58,64 +50,10 @@ _CARRIER = ("carrier_rejected", "carrier_unavailable", "not_supported_by_carrier
 Url = Annotated[str, Field(pattern=r"^https?://", max_length=2048)]
 
 
-class EndBody(Body):
-    """How to hang up."""
-
-    after: After = Field(default=After.PLAYOUT, description="playout: what is being said is heard first.")
-    released: bool = Field(default=False, description="Also a leg that was transferred.")
-
-
-class TransferBody(Body):
-    """Whom to connect the caller with."""
-
-    destination: str = Field(
-        max_length=256, description="E.164, or a SIP address where the carrier takes them."
-    )
-    caller_id: str | None = Field(default=None, max_length=64)
-    ring_timeout_seconds: int = Field(default=30, ge=5, le=600)
-    after: After = After.PLAYOUT
-    announce: str | None = Field(
-        default=None, min_length=1, max_length=2000, description="Said to the caller first, word for word."
-    )
-    on_failure: OnFailure = OnFailure.RETURN_TO_AGENT
-    refer: bool = Field(default=False, description="By SIP REFER, where the carrier can: the call leaves it.")
-
-
-class GatherBody(Body):
-    """What to ask the caller to key in."""
-
-    prompt: str = Field(min_length=1, max_length=2000)
-    max_digits: int = Field(default=10, ge=1, le=20)
-    terminator: str = Field(default="#", pattern=r"^[0-9*#]?$", description="Empty: none.")
-    timeout_seconds: int = Field(
-        default=15, ge=5, le=60, description="From the end of the prompt to the first digit."
-    )
-    inter_digit_timeout_seconds: int = Field(default=5, ge=1, le=60)
-    voice: Voice = Voice.FEMALE
-    language: str = Field(
-        default="en-US", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", description="BCP 47."
-    )
-    valid_digits: str | None = Field(default=None, pattern=r"^[0-9*#]{1,12}$")
-    sensitive: bool = Field(
-        default=False, description="The digits appear in this gather's own webhook and nowhere else."
-    )
-    mode: GatherMode = GatherMode.AUTO
-
-
 class DigitsBody(Body):
     """Which keys to press."""
 
     digits: str = Field(pattern=r"^[0-9A-D*#wW]{1,64}$", description="w waits half a second, W a second.")
-
-
-class SayBody(Body):
-    """What to say."""
-
-    text: str = Field(min_length=1, max_length=2000)
-    verbatim: bool = Field(
-        default=False, description="Word for word, by the speech port; else in the agent's words."
-    )
-    interruptible: bool = True
 
 
 class PlayBody(Body):
@@ -250,34 +188,16 @@ class ControlEndpoints:
                 raise no_such_call()
 
     async def end(self, asked: Asked[NoQuery, EndBody]) -> Answer:
-        await self._ask(asked, EndCall(after=asked.body.after, released=asked.body.released))
+        await self._ask(asked, asked.body.request())
         return Reply(Done())
 
     async def transfer(self, asked: Asked[NoQuery, TransferBody]) -> Answer:
-        body = asked.body
         try:
-            wanted = checked_destination(body.destination)
-        except ValueError:
-            raise _invalid("destination must be a valid E.164 phone number") from None
-        try:
-            caller_id = None if body.caller_id is None else number(body.caller_id)
-        except ValueError:
-            raise _invalid("caller_id must be a valid E.164 phone number") from None
-        transfer_id = f"xfer_{token_hex(12)}"
-        await self._ask(
-            asked,
-            TransferCall(
-                transfer_id=transfer_id,
-                destination=wanted,
-                caller_id=caller_id,
-                ring_timeout=body.ring_timeout_seconds,
-                after=body.after,
-                announce=body.announce,
-                on_failure=body.on_failure,
-                refer=body.refer,
-            ),
-        )
-        return Reply(TransferAccepted(destination=wanted, transfer_id=transfer_id))
+            wanted = asked.body.request()
+        except InvalidDestination as error:
+            raise Problem(400, "invalid_destination", str(error)) from None
+        await self._ask(asked, wanted)
+        return Reply(TransferAccepted(destination=wanted.destination, transfer_id=wanted.transfer_id))
 
     async def transfer_view(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         await self._known(asked)
@@ -291,25 +211,9 @@ class ControlEndpoints:
         return Reply(Done())
 
     async def gather(self, asked: Asked[NoQuery, GatherBody]) -> Answer:
-        body = asked.body
-        gather_id = f"gather_{token_hex(12)}"
-        await self._ask(
-            asked,
-            Gather(
-                gather_id=gather_id,
-                prompt=body.prompt,
-                max_digits=body.max_digits,
-                terminator=body.terminator,
-                timeout=body.timeout_seconds,
-                inter_digit_timeout=body.inter_digit_timeout_seconds,
-                voice=body.voice,
-                language=body.language,
-                valid_digits=body.valid_digits,
-                sensitive=body.sensitive,
-                mode=body.mode,
-            ),
-        )
-        return Reply(GatherAccepted(call_id=asked.path["call_id"], gather_id=gather_id), 202)
+        wanted = asked.body.request()
+        await self._ask(asked, wanted)
+        return Reply(GatherAccepted(call_id=asked.path["call_id"], gather_id=wanted.gather_id), 202)
 
     async def gather_view(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         await self._known(asked)
@@ -327,9 +231,8 @@ class ControlEndpoints:
         return Reply(Done())
 
     async def say(self, asked: Asked[NoQuery, SayBody]) -> Answer:
-        body = asked.body
-        await self._ask(asked, Say(text=body.text, verbatim=body.verbatim, interruptible=body.interruptible))
-        return Reply(SayAccepted(mode="verbatim" if body.verbatim else "instructed"))
+        await self._ask(asked, asked.body.request())
+        return Reply(SayAccepted(mode="verbatim" if asked.body.verbatim else "instructed"))
 
     async def play(self, asked: Asked[NoQuery, PlayBody]) -> Answer:
         body = asked.body
@@ -389,7 +292,3 @@ class ControlEndpoints:
             return await self._fetch_audio(source)
         except AudioUnavailable as error:
             raise Problem(422, "audio_unavailable", str(error)) from error
-
-
-def _invalid(detail: str) -> Problem:
-    return Problem(400, "invalid_destination", detail)

@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from control.api.endpoint import Access, Endpoint, NoBody, NoQuery
 from control.api.problem_codes import PROBLEM_CODES
-from control.api.published_events import Envelope, published_models
+from control.api.published_events import Envelope, Told, webhook_models
 from control.api.repetition import HEADER
 from control.api.shapes import ProblemShape
 
@@ -41,7 +41,7 @@ class Document:
     def __init__(self, version: str, endpoints: Sequence[Endpoint[Any, Any]]) -> None:
         self._version = version
         self._endpoints = endpoints
-        events = published_models()
+        events = webhook_models()
         inputs = {(e.body, "validation") for e in endpoints if e.body is not NoBody}
         outputs: set[tuple[type[BaseModel], str]] = {
             (model, "serialization")
@@ -49,7 +49,7 @@ class Document:
             for model in e.answers.values()
             if model is not None and not isinstance(model, str)
         }
-        published: list[type[BaseModel]] = [ProblemShape, Envelope, *events.values()]
+        published: list[type[BaseModel]] = [ProblemShape, Told, Envelope, *events.values()]
         outputs |= {(model, "serialization") for model in published}
         wanted: list[Any] = sorted(inputs | outputs, key=lambda each: (each[0].__name__, each[1]))
         self._refs, schemas = models_json_schema(wanted, ref_template=_REF)
@@ -149,9 +149,13 @@ class Document:
 
     def _webhook(self, name: str) -> dict[str, Any]:
         data = self._refs[(self._events[name], "serialization")]
-        envelope = self._refs[(Envelope, "serialization")]
+        told, envelope = [self._refs[(model, "serialization")] for model in (Told, Envelope)]
+        this = {"type": "object", "properties": {"event": {"const": name}}}
         schema = {
-            "allOf": [envelope, {"type": "object", "properties": {"event": {"const": name}, "data": data}}]
+            "anyOf": [
+                {"title": "envelope", "allOf": [envelope, this, {"properties": {"data": data}}]},
+                {"title": "flat", "allOf": [told, this, data]},
+            ]
         }
         return {
             "post": {

@@ -27,6 +27,7 @@ from control.stores.events import StoredEvent
 from control.stores.keys import ApiKey
 from control.stores.keyset import MAX_LIMIT
 from control.stores.store import Store
+from control.tenancy import Tenancy
 
 TAG = "Events"
 # Of a proxy's patience with an idle connection (often 30 to 60 s), half.
@@ -60,10 +61,11 @@ class EventQuery(Query):
 class EventEndpoints:
     """Driven by the routes; a stream lasts until its call has ended, its client leaves or the gateway stops."""
 
-    def __init__(self, calls: CallControl, store: Store, news: EventNews) -> None:
+    def __init__(self, calls: CallControl, store: Store, news: EventNews, tenancy: Tenancy) -> None:
         self._calls = calls
         self._store = store
         self._news = news
+        self._tenancy = tenancy
         self._streams: Counter[str] = Counter()
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
@@ -179,9 +181,13 @@ class EventEndpoints:
                     await _send(response, page)
 
     async def _still_good(self, key: ApiKey) -> bool:
-        """Whether the key was neither revoked nor given another secret (whose last characters the hint is)."""
+        """Whether the key was neither revoked nor given another secret (whose last characters the hint is), and its
+        tenant not disabled.
+        """
         now = await self._store.keys.get(key.tenant_id, key.key_id)
-        return now is not None and now.revoked_at is None and now.hint == key.hint
+        if now is None or now.revoked_at is not None or now.hint != key.hint:
+            return False
+        return not (await self._tenancy.terms(key.tenant_id)).disabled
 
 
 async def _send(response: EventSourceResponse, page: Sequence[StoredEvent]) -> None:

@@ -107,12 +107,26 @@ class ToolFinished(Data):
     status: str
 
 
+class FailedOver(Data):
+    """The agent's session could not be had any more, and is opened with the next provider."""
+
+    from_provider: str | None = None
+    to_provider: str | None = None
+    reason: str | None = None
+
+
 class TransferData(Data):
     """The caller is being connected with somebody else."""
 
     transfer_id: str
     destination: str
     cause: str | None = Field(default=None, description="Of a failure.")
+
+
+class WebhookTest(Data):
+    """Somebody has asked for it; it is of no call."""
+
+    webhook_id: str
 
 
 _MODELS: Mapping[str, type[Data]] = {
@@ -137,24 +151,34 @@ _MODELS: Mapping[str, type[Data]] = {
     "transfer.initiated": TransferData,
     "transfer.completed": TransferData,
     "transfer.failed": TransferData,
-    "agent.failover": Plain,
+    "agent.failover": FailedOver,
 }
 
 
 def published_models() -> Mapping[str, type[BaseModel]]:
-    """Return the model of each event's data, by the event's name."""
+    """Return the model of each event's data that is told of calls, by the event's name."""
     return _MODELS
 
 
-class Envelope(BaseModel):
-    """What every webhook has around its data."""
+def webhook_models() -> Mapping[str, type[BaseModel]]:
+    """Return the model of the data of everything that endpoints are sent, by the event's name."""
+    return {**_MODELS, "webhook.test": WebhookTest}
+
+
+class Told(BaseModel):
+    """What every webhook says of its event."""
 
     id: str = Field(description="The same on every delivery of the event.")
     event: str
-    sequence: int = Field(description="Among the events of the call, from 1.")
+    sequence: int | None = Field(description="Among the events of the call, from 1; null: it is of no call.")
     timestamp: Moment
     api_version: str
     tenant_id: str
     agent_id: str | None
-    call_id: str
+    call_id: str | None
+
+
+class Envelope(Told):
+    """A webhook, its data apart; with the payload `flat` the data's fields stand beside the others."""
+
     data: dict[str, Any]

@@ -27,6 +27,7 @@ from control.api.tenant_endpoints import TenantEndpoints, TenantParts
 from control.api.tool_log_endpoints import ToolLogEndpoints
 from control.api.webhook_endpoints import WebhookEndpoints, WebhookParts
 from control.directory import Directory
+from control.egress_policy import EgressPolicy
 from control.live.ports import RequestWindows
 from control.news import EventNews
 from control.stores.store import Store
@@ -41,6 +42,8 @@ class ApiParts:
     agents: AgentBook
     directory: Directory
     effective: Effective
+    policy: EgressPolicy
+    """Where users may send us."""
     news: EventNews
     fetch_audio: FetchAudio
     health: HealthChecks
@@ -78,11 +81,11 @@ class RestApi:
             proxies=TrustedProxies(parts.trusted_proxies),
             idempotency=parts.store.idempotency,
         )
-        desk = AgentDesk(parts.directory, parts.agents)
+        desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
-            *CallEndpoints(parts.calls, parts.store).endpoints(),
+            *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
-            *EventEndpoints(parts.calls, parts.store, parts.news).endpoints(),
+            *EventEndpoints(parts.calls, parts.store, parts.news, parts.tenants.tenancy).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
             *AgentEndpoints(desk, parts.effective).endpoints(),
             *AgentVersionEndpoints(desk).endpoints(),

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 # An utterance is shown until the next one begins, at most for as long as it takes to read: milliseconds, at 15
 # characters a second.
@@ -18,10 +19,10 @@ def as_text(said: Said) -> str:
 
 def as_vtt(said: Said) -> str:
     """Return a WebVTT file whose cues begin with the call's answer."""
-    beginnings = sorted(_millis(each) for each in said)
+    # A cue begins no earlier than the one before (WebVTT, 3.2): what was announced late keeps its place.
+    beginnings = list(accumulate((_millis(each) for each in said), max))
     cues = ["WEBVTT\n"]
-    for each in said:
-        start = _millis(each)
+    for start, each in zip(beginnings, said, strict=True):
         end = start + max(_SHORTEST, round(len(str(each["content"])) * _PER_CHARACTER))
         following = bisect_right(beginnings, start)
         if following < len(beginnings):

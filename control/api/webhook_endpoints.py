@@ -10,10 +10,11 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, Field
 
 from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
+from control.api.outgoing_urls import check_url
 from control.api.page_queries import PageQuery
 from control.api.patching import unless_given
 from control.api.ports import CallControl, WebhookSending
-from control.api.problem import Fault, Problem
+from control.api.problem import Problem
 from control.api.webhook_shapes import (
     CallWebhooks,
     DeliveryShape,
@@ -28,7 +29,6 @@ from control.api.webhook_shapes import (
     webhook_shape,
 )
 from control.call_record import PUBLISHED
-from control.egress import EgressRefused
 from control.egress_policy import MAX_URL, EgressPolicy
 from control.secrets import Cipher
 from control.stores.deliveries import Delivery
@@ -211,7 +211,7 @@ class WebhookEndpoints:
 
     async def add(self, asked: Asked[NoQuery, WebhookBody]) -> Answer:
         body, secret, now = asked.body, new_webhook_secret(), datetime.now(UTC)
-        self._check(body.url)
+        check_url(self._parts.policy, "url", body.url)
         webhook = Webhook(
             webhook_id=f"wh_{token_hex(12)}",
             tenant_id=asked.tenant_id,
@@ -237,7 +237,7 @@ class WebhookEndpoints:
         changes = asked.body.model_dump(include=asked.body.model_fields_set)
         enabled = changes.pop("enabled", None)
         if "url" in changes:
-            self._check(changes["url"])
+            check_url(self._parts.policy, "url", changes["url"])
         if changes:
             await self._store.webhooks.change(asked.tenant_id, webhook.webhook_id, changes, datetime.now(UTC))
         await self._enable(webhook, enabled)
@@ -312,14 +312,6 @@ class WebhookEndpoints:
         return Reply(CallWebhooks(call_id=call_id, deliveries=[attempt_shape(each) for each in attempts]))
 
     # What they have in common
-
-    def _check(self, url: str) -> None:
-        """Make sure that we would go there; what a name stands for is looked at when it is told of something."""
-        try:
-            self._parts.policy.check_url(url)
-        except EgressRefused as refused:
-            fault = Fault("/url", refused.detail)
-            raise Problem(422, "invalid_body", f"url: {refused.detail}", errors=[fault]) from None
 
     async def _webhook(self, asked: Asked[Any, Any]) -> Webhook:
         webhook = await self._store.webhooks.get(asked.tenant_id, asked.path["webhook_id"])

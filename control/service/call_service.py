@@ -14,6 +14,7 @@ import structlog
 
 from control.agent_run import EffectiveAgent
 from control.agents import Agent, ad_hoc_agent
+from control.api.ports import FetchAudio
 from control.brief import CallBrief, CallPorts
 from control.call import Call
 from control.call_gather import GatherView
@@ -35,6 +36,7 @@ from control.service.keeper import Keeper
 from control.service.ledger import Ledger
 from control.service.live_call import LiveCall
 from control.service.ports import (
+    AgentServers,
     CallStore,
     CarrierAccount,
     CarrierAccounts,
@@ -91,6 +93,9 @@ class Parts:
     switchboard: Switchboard
     room: MediaRoom
     tools: Tools
+    servers: AgentServers
+    fetch_audio: FetchAudio
+    """Of tools' fillers."""
     describe: Describe
     world: World
     node: str
@@ -546,10 +551,12 @@ class CallService:
         ports = CallPorts(
             mint_stream=mint,
             new_id=world.new_id,
-            built_in=built_in_of(agent, world.new_id),
+            # Its server may give the call other tools.
+            built_in=lambda name, arguments: built_in_of(live.agent, world.new_id)(name, arguments),
+            filler=lambda name: live.filler(name),
             begun_at=begun_at,
         )
-        return LiveCall(
+        live = LiveCall(
             Call(brief, ports, now),
             agent=agent,
             account=account,
@@ -557,6 +564,8 @@ class CallService:
             chronicle=Chronicle(record, new_id=world.new_id, begun_at=begun_at, now=now),
             room=self._parts.room,
             tools=self._parts.tools,
+            servers=self._parts.servers,
+            fetch_audio=self._parts.fetch_audio,
             describe=self._parts.describe,
             price=self._price_of(agent),
             world=world,
@@ -565,6 +574,7 @@ class CallService:
             renamed=self._renamed,
             closed=self._closed,
         )
+        return live
 
     def _price_of(self, agent: EffectiveAgent | None) -> Callable[[CallRecord], CallRecord]:
         model = agent.session.model if agent is not None else None

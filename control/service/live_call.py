@@ -16,7 +16,9 @@ from typing import assert_never
 
 import structlog
 
-from control.agent_run import EffectiveAgent
+from control.agent_run import EffectiveAgent, changed
+from control.api.ports import AudioUnavailable, FetchAudio, FetchedAudio
+from control.brief import ToolFiller
 from control.call import Call
 from control.call_documents import Wait
 from control.call_ending import NOT_IN_PROGRESS
@@ -38,15 +40,17 @@ from control.effects import (
     RunTool,
     StartMedia,
 )
-from control.inputs import Asked, CallInput
-from control.media_orders import EndMedia, MediaEnded, Report, StreamDown, StreamUp
+from control.inputs import Asked, CallInput, ServerHeard
+from control.media_orders import EndMedia, MediaEnded, Reconfigure, Report, StreamDown, StreamUp
 from control.ownership import Ownership
 from control.records import MediaSummary
 from control.requests import Accepted, Answer, CallRequest, EndCall, Refused
+from control.server_answer import CallChanges
 from control.service.chronicle import Chronicle
 from control.service.commander import Commander
 from control.service.ledger import Ledger
-from control.service.ports import CallMedia, CarrierAccount, Describe, MediaRoom, Tools, World
+from control.service.ports import AgentServers, CallMedia, CarrierAccount, Describe, MediaRoom, Tools, World
+from control.service.server_talk import CallSide, ServerTalk
 from control.service.stream_gaps import StreamGaps
 from control.timeline import TimelineEvent
 from telephony.calls import TwimlRequested
@@ -76,6 +80,8 @@ class LiveCall:
         chronicle: Chronicle,
         room: MediaRoom,
         tools: Tools,
+        servers: AgentServers,
+        fetch_audio: FetchAudio,
         describe: Describe,
         price: Callable[[CallRecord], CallRecord],
         world: World,
@@ -103,6 +109,8 @@ class LiveCall:
         self._chronicle = chronicle
         self._room = room
         self._tools = tools
+        self._servers = servers
+        self._fetch_audio = fetch_audio
         self._describe = describe
         self._price = price
         self._world = world
@@ -119,6 +127,9 @@ class LiveCall:
         self._moved = asyncio.Event()
         self._tickets: dict[str, asyncio.Future[Answer]] = {}
         self._tool_tasks: set[asyncio.Task[None]] = set()
+        self._talk: ServerTalk | None = None
+        self._audio: dict[str, FetchedAudio] = {}
+        """Of fillers, by URL."""
 
     # What it is
 
@@ -212,6 +223,8 @@ class LiveCall:
         self._commander.cancel()
         for task in self._tool_tasks:
             task.cancel()
+        if self._talk is not None:
+            self._talk.stop()
         self.ledger.close()
 
     # How
@@ -256,6 +269,8 @@ class LiveCall:
                     self._media.order(order)
             case Publish():
                 entries.append(self._entry(effect))
+                if effect.name == "call.started" and self._talk is not None:
+                    self._talk.talking()
                 if effect.name == "call.ended":
                     entries += self._unextracted()
             case Perform(command=command):
@@ -339,7 +354,74 @@ class LiveCall:
     async def _tool(self, wanted: RunTool) -> None:
         if self.agent is None:
             return
-        self.tell(await self._tools.run(wanted, self.agent, self.record))
+        finished = await self._tools.run(wanted, self.agent, self.record)
+        self.tell(finished)
+        if self._talk is not None and finished.fault:
+            self._talk.failed("tool.call", finished.fault)
+        elif self._talk is not None:
+            self._talk.command("tool.call", finished.actions)
+
+    def filler(self, name: str) -> ToolFiller | None:
+        """What the caller hears while a tool runs."""
+        tools = self.agent.config.tools if self.agent is not None else ()
+        found = next((tool.filler for tool in tools if tool.name == name), None)
+        if found is None:
+            return None
+        audio = self._audio.get(found.audio_url) if found.audio_url is not None else None
+        return ToolFiller(
+            after=found.after_seconds,
+            phrase=found.phrase,
+            audio=audio.audio if audio is not None else None,
+            rate=audio.rate if audio is not None else 8_000,
+        )
+
+    def _fetch_fillers(self, agent: EffectiveAgent) -> None:
+        """Have the fillers' audio by the time it is wanted: while a tool runs there is no time to fetch it."""
+        fillers = [tool.filler for tool in agent.config.tools if tool.filler is not None]
+        for url in {filler.audio_url for filler in fillers if filler.audio_url is not None} - set(
+            self._audio
+        ):
+            task = self._world.spawn(self._fetch_filler(url), f"{self.call_id} filler")
+            self._tool_tasks.add(task)
+            task.add_done_callback(self._tool_tasks.discard)
+
+    async def _fetch_filler(self, url: str) -> None:
+        try:
+            self._audio[url] = await self._fetch_audio(url)
+        except AudioUnavailable as fault:
+            self._note("filler.failed", {"detail": str(fault)})
+
+    # The agent's own server
+
+    def _ask_server(self, agent: EffectiveAgent) -> None:
+        side = CallSide(
+            ask=self.ask,
+            change=self._change,
+            heard=lambda: self.tell(ServerHeard()),
+            note=self._note,
+            agent=lambda: self.agent or agent,
+            record=lambda: self.record,
+        )
+        self._talk = ServerTalk(self._servers, side, self._world, name=self.call_id)
+        self._talk.begin()
+
+    def _change(self, changes: CallChanges) -> None:
+        """This call is to be different from here on."""
+        if self.agent is None or self._media is None or self.ended:
+            return
+        self.agent = changed(self.agent, changes)
+        if changes.metadata is not None:
+            given = changes.metadata
+            self._call.amend(lambda record: replace(record, metadata={**record.metadata, **given}))
+        tools = self.agent.session.tools if changes.tools is not None else None
+        self._fetch_fillers(self.agent)
+        order = Reconfigure(instructions=changes.instructions, greeting=changes.greeting, tools=tools)
+        if order != Reconfigure():
+            self._media.order(order)
+        self.ledger.write(self.record, [])
+
+    def _note(self, name: str, data: Mapping[str, object]) -> None:
+        self.ledger.write(self.record, [self._chronicle.entry(name, data, self._world.now())])
 
     # The media
 
@@ -349,6 +431,9 @@ class LiveCall:
         self._media = self._room.begin(
             self.call_id, self.account.carrier, self.agent, report=self._reported, follow=self._followed
         )
+        if self.agent.config.server_url is not None:
+            self._ask_server(self.agent)
+        self._fetch_fillers(self.agent)
 
     def _reported(self, report: Report) -> None:
         if isinstance(report, StreamDown):
@@ -359,6 +444,8 @@ class LiveCall:
 
     def _followed(self, event: TimelineEvent) -> None:
         """An entry of the media's timeline; what its machine says of the call itself, it says better."""
+        if event.name == "transcript.updated" and self._talk is not None:
+            self._talk.said(str(event.fields.get("role", "")), str(event.fields.get("text", "")))
         if not event.name.startswith(_OURS):
             entry = self._chronicle.entry(event.name, dict(event.fields), self._world.now())
             self.ledger.write(self.record, [entry])
@@ -380,6 +467,8 @@ class LiveCall:
         self._world.timers.cancel(self)
         for task in self._tool_tasks:
             task.cancel()
+        if self._talk is not None:
+            self._talk.end()
         self._closed(self)
 
     def _break(self) -> None:

@@ -12,6 +12,7 @@ from control.effects import RunTool
 from control.inputs import ToolFinished
 from control.media_orders import MediaOrder, Report
 from control.records import MediaSummary
+from control.server_answer import ServerAnswer, ServerFault
 from control.stores.idempotency import Claim, ClaimOutcome
 from control.timeline import TimelineEvent
 from telephony.capabilities import Capabilities
@@ -139,6 +140,20 @@ class Tools(Protocol):
 
     async def run(self, wanted: RunTool, agent: EffectiveAgent, record: CallRecord) -> ToolFinished:
         """Never raises; what went wrong is the output."""
+        ...
+
+
+class AgentServers(Protocol):
+    """Asks agents' own servers (`gateway.agent_servers`). Never raises; in bounded time."""
+
+    async def call_started(self, agent: EffectiveAgent, record: CallRecord) -> ServerAnswer | ServerFault:
+        """Ask what a call is to be."""
+        ...
+
+    async def transcript_updated(
+        self, agent: EffectiveAgent, record: CallRecord, number: int, role: str, text: str
+    ) -> ServerAnswer | ServerFault:
+        """Tell what was said; `number` counts these from 1."""
         ...
 
 

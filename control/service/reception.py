@@ -81,6 +81,7 @@ class Reception:
         return CallBrief(
             record=record,
             capabilities=capabilities,
+            asks_server=config.server_url is not None,
             speech=self._house.speech,
             max_duration=deadlines.max_duration,
             goodbye=deadlines.goodbye,

@@ -144,7 +144,7 @@ class Agents:
 
     async def current(self, tenant_id: str, agent_id: str) -> StoredAgent | None:
         """Return the agent as it is now; None if the tenant has no such agent."""
-        async with self._database.read() as connection:
+        async with self._database.find() as connection:
             return await _found(connection, _current().where(_is(tenant_id, agent_id)))
 
     async def version(self, tenant_id: str, agent_id: str, version: int) -> StoredAgent | None:

@@ -37,6 +37,8 @@ READERS = 4
 """Of SQLite: each is a thread."""
 CONNECTIONS = 10
 """Of PostgreSQL, per process; as many again in a rush."""
+FINDERS = 1
+"""Of either: they answer within milliseconds, so few callers ever wait for one another."""
 
 # Announces which positions an open transaction may still be given: the upper 16 bits say whose lock it is.
 _FLOOR = 0x0FF0 << 48
@@ -49,15 +51,18 @@ class Database:
         self.url: URL = database_url(url)
         self.postgresql = self.url.get_backend_name() == "postgresql"
         if self.postgresql:
-            self._writer = self._reader = _postgresql_engine(self.url)
+            self._writer = self._reader = _postgresql_engine(self.url, CONNECTIONS)
+            self._finder = _postgresql_engine(self.url, FINDERS)
         else:
             _make_private(self.url)
             self._writer = _sqlite_engine(self.url, 1, "BEGIN IMMEDIATE")
             self._reader = _sqlite_engine(self.url, READERS, "BEGIN", "PRAGMA query_only = ON")
+            self._finder = _sqlite_engine(self.url, FINDERS, "BEGIN", "PRAGMA query_only = ON")
 
     async def close(self) -> None:
         await self._writer.dispose()
         await self._reader.dispose()
+        await self._finder.dispose()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -67,6 +72,16 @@ class Database:
             StoreUnavailable: the database does not answer.
         """
         async with _available(), self._reader.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def find(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that reads what a call waits for: a row or two by an index, whoever else reads however much.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        async with _available(), self._finder.connect() as connection:
             yield connection
 
     @asynccontextmanager
@@ -146,12 +161,12 @@ def _without_values(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _postgresql_engine(url: URL) -> AsyncEngine:
+def _postgresql_engine(url: URL, connections: int) -> AsyncEngine:
     return create_async_engine(
         url,
         isolation_level="READ COMMITTED",  # `Database.settled` counts on it
-        pool_size=CONNECTIONS,
-        max_overflow=CONNECTIONS,
+        pool_size=connections,
+        max_overflow=connections,
         pool_timeout=CONNECT,
         pool_pre_ping=True,  # a server that was restarted costs a reconnect, not an error
         json_serializer=dumps,

@@ -41,13 +41,13 @@ class Numbers:
 
     async def any_with(self, carrier: str, integration_id: str) -> bool:
         """Whether any number at all was claimed with this carrier account."""
-        async with self._database.read() as connection:
+        async with self._database.find() as connection:
             found = await connection.scalar(select(exists().where(_is_with(carrier, integration_id))))
         return bool(found)
 
     async def _first(self, *holds: ColumnElement[bool]) -> NumberRoute | None:
         query = select(*_ROUTE).where(*holds).order_by(numbers.c.created_at.desc()).limit(1)
-        async with self._database.read() as connection:
+        async with self._database.find() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
         return None if row is None else _route(row)
 

@@ -169,6 +169,13 @@ def session_update(
     return _event("session.update", event_id=event_id, session=session)
 
 
+def session_change(config: SessionConfig, dialect: Dialect, event_id: str) -> bytes:
+    """Return the `session.update` of what may change in mid-call; servers leave alone what it does not name."""
+    kind = {"type": "realtime"} if dialect.nesting is Nesting.GA else {}
+    session = {**kind, "instructions": _clean(config.instructions), **_tools(config)}
+    return _event("session.update", event_id=event_id, session=session)
+
+
 def message_item(
     entry: HistoryItem, dialect: Dialect, *, item_id: str | None = None, event_id: str | None = None
 ) -> bytes:

@@ -2,7 +2,8 @@
 
 A round that was superseded (the caller barged in, or speaks and the server will answer by itself) still
 delivers its outputs, since a model waits for ever for a missing one, but asks for no response: the turn that
-follows uses them.
+follows uses them. Once that has begun without them, whatever is still missing wants a response of its own again:
+the caller waits for it, and nobody else will speak of it.
 """
 
 from dataclasses import dataclass, field
@@ -63,6 +64,12 @@ class ToolRounds:
     def supersede(self) -> None:
         for current in self._rounds.values():
             current.superseded = True
+
+    def begun(self, response_id: str) -> None:
+        """A response has begun, without the outputs that are missing yet."""
+        for of, current in self._rounds.items():
+            if of != response_id and current.waiting:
+                current.superseded = False
 
     def _settle(self, response_id: str, current: Round) -> bool:
         if current.waiting or not current.finished:

@@ -14,6 +14,7 @@ any audio flows. It is never noise.
 import binascii
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import Enum
 
 import pybase64
@@ -132,6 +133,7 @@ class RealtimeSession:
         "_config",
         "_configure_deadline",
         "_configures",
+        "_configures_again",
         "_dialect",
         "_expires_at",
         "_expiry",
@@ -170,6 +172,7 @@ class RealtimeSession:
         self._dialect = dialect
         self._out: list[bytes] = []
         self._configures = 0
+        self._configures_again = 0
         self._configure_deadline: float | None = None
         self._opened_at = 0.0
         self._wall: float | None = None
@@ -281,6 +284,22 @@ class RealtimeSession:
         return [close_fault(code, reason)]
 
     # -- the bridge
+
+    def reconfigure(self, *, instructions: str | None, tools: tuple[ToolSpec, ...] | None) -> None:
+        """Go on with other instructions or tools (None: with the same); a response under way keeps what it began with.
+
+        Before `opened` nothing is sent: the session begins so.
+        """
+        config = self._config
+        self._config = replace(
+            config,
+            instructions=config.instructions if instructions is None else instructions,
+            tools=config.tools if tools is None else tools,
+        )
+        if self.state in (SessionState.CONFIGURING, SessionState.READY):
+            self._configures_again += 1
+            event_id = f"reconfigure_{self._configures_again}"
+            self._send(openai.session_change(self._config, self._dialect, event_id))
 
     @property
     def responding(self) -> bool:
@@ -579,6 +598,7 @@ class RealtimeSession:
             event.fields, "response_id"
         )
         self._cancel(self._responses.created(response_id, now))
+        self._rounds.begun(response_id)
         self._mute()
         return [ResponseStarted(response_id)]
 
@@ -587,6 +607,8 @@ class RealtimeSession:
         response_id = identifier(fields, "response_id")
         new, cancel = self._responses.adopt(response_id, now)
         self._cancel(cancel)
+        if new:
+            self._rounds.begun(response_id)
         return self._response_of(fields), [ResponseStarted(response_id)] if new else []
 
     def _response_of(self, fields: Fields) -> str:

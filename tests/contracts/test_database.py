@@ -1,11 +1,12 @@
 """Transactions: whoever is called off in the middle of one leaves the database to the others."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy import text
 
-from control.stores.database import LOCKED, Database
+from control.stores.database import CONNECTIONS, LOCKED, READERS, Database
 from tests.conftest import RunAsync
 
 pytestmark = pytest.mark.sockets
@@ -48,3 +49,19 @@ def test_a_writer_called_off_at_any_moment_leaves_the_database_free(
     longest, halves = real(scenario())
     assert longest < LOCKED, "the next writer waited for a lock that nobody was left to give back"
     assert halves == 0
+
+
+def test_what_a_call_waits_for_is_found_while_everybody_reads(database_url: str, real: RunAsync) -> None:
+    async def scenario() -> int:
+        database = Database(database_url)
+        readers = 2 * CONNECTIONS if database.postgresql else READERS
+        async with AsyncExitStack() as stack:
+            for _ in range(readers):
+                await stack.enter_async_context(database.read())
+            async with asyncio.timeout(5):
+                async with database.find() as connection:
+                    found: int = await connection.scalar(text("SELECT 7"))
+        await database.close()
+        return found
+
+    assert real(scenario()) == 7

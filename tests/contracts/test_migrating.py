@@ -7,6 +7,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
+from control.stores.agents import Agents
 from control.stores.database import Database
 from control.stores.migrating import head, upgrade
 from control.stores.tables import metadata
@@ -41,6 +42,14 @@ ATTEMPT = (
     "INSERT INTO delivery_attempts (delivery_id, tenant_id, attempt, url, success, duration_ms, created_at)"
     " VALUES ('dlv_1', 'default', 1, 'https://example.com', true, 5, {now})"
 )
+AGENT = (
+    "INSERT INTO agents (agent_id, tenant_id, name, version, created_at, updated_at) VALUES"
+    " ('agent_1', 'default', 'sales', 1, {now}, {now})"
+)
+VERSION = (
+    "INSERT INTO agent_versions (agent_id, version, configuration, created_at) VALUES"
+    " ('agent_1', 1, '{{\"name\":\"sales\"}}', {now})"
+)
 
 
 def differences(connection: Connection) -> list[Any]:
@@ -74,7 +83,7 @@ def test_an_earlier_releases_rows_come_along(empty_url: str, real: RunAsync) -> 
             else {"now": "1700000000000000", "secret": "x'6f70'"}
         )
         async with database.write() as connection:
-            for statement in (CALL, EVENT, WEBHOOK, DELIVERY, ATTEMPT):
+            for statement in (CALL, EVENT, WEBHOOK, DELIVERY, ATTEMPT, AGENT, VERSION):
                 await connection.exec_driver_sql(statement.format(**values))
         assert (await upgrade(database))[-1] == head()
         async with database.read() as connection:
@@ -82,6 +91,9 @@ def test_an_earlier_releases_rows_come_along(empty_url: str, real: RunAsync) -> 
             found = await connection.execute(text("SELECT webhook_id, delivery_id FROM delivery_attempts"))
             assert [tuple(row) for row in found] == [("wh_1", "dlv_1")]
             assert await connection.scalar(text("SELECT count(*) FROM calls")) == 1
+        agent = await Agents(database).current("default", "agent_1")
+        assert agent is not None
+        assert (agent.configuration, agent.secrets, agent.signing) == ({"name": "sales"}, None, None)
         await database.close()
 
     real(scenario())

@@ -15,6 +15,7 @@ from control.api.agent_endpoints import AgentEndpoints
 from control.api.agent_tool_endpoints import AgentToolEndpoints
 from control.api.agent_version_endpoints import AgentVersionEndpoints
 from control.directory import Directory
+from control.egress_policy import EgressPolicy
 from control.secrets import SecretKeys, new_key
 from control.service.reception import Reception
 from control.stores.keys import Scope
@@ -84,7 +85,7 @@ async def office(folder: Path, *, settings: Sequence[AgentConfig] = (RECEPTION,)
     directory = Directory(
         default=an_agent(AgentConfig(name="default")), agents=[an_agent(each) for each in settings]
     )
-    desk = AgentDesk(directory, book)
+    desk = AgentDesk(directory, book, EgressPolicy.allowing(""))
     endpoints = [
         *AgentEndpoints(desk, Reception(house()).effective).endpoints(),
         *AgentVersionEndpoints(desk).endpoints(),

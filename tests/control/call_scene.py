@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
 
-from control.brief import BuiltInRequest, CallBrief, CallPorts, ToolRefused
+from control.brief import BuiltInRequest, CallBrief, CallPorts, ToolFiller, ToolRefused
 from control.call import Call
 from control.call_documents import Document, Wait
 from control.call_record import CallRecord
@@ -54,6 +54,7 @@ class Scene:
         *,
         capabilities: Capabilities | None = None,
         built_in: BuiltInRequest | ToolRefused | None = None,
+        filler: ToolFiller | None = None,
         **brief: Any,
     ) -> None:
         inbound = direction is Direction.INBOUND
@@ -76,6 +77,7 @@ class Scene:
             mint_stream=lambda number: MediaStream(url=f"wss://gw.example.com/media/{carrier}/{number}"),
             new_id=lambda prefix: f"{prefix}_{next(self._ids)}",
             built_in=lambda name, arguments: built_in,
+            filler=lambda name: filler,
             begun_at=BEGUN,
         )
         self.call = Call(

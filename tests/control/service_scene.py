@@ -10,6 +10,7 @@ from typing import Any
 
 from control.agent_run import AgentDefaults, EffectiveAgent
 from control.agents import Agent, AgentConfig, Source, settings_agent
+from control.api.ports import AudioUnavailable, FetchedAudio
 from control.call_record import CallRecord, EventRecord
 from control.costs import Tariff
 from control.directory import Directory, Unlisted
@@ -19,6 +20,8 @@ from control.live.in_process import ProcessSlots
 from control.media_orders import AgentUp, EndMedia, MediaEnded, MediaOrder, Report, StreamUp
 from control.policy import CallPolicy
 from control.records import MediaSummary
+from control.requests import CallRequest
+from control.server_answer import ServerAnswer, ServerFault
 from control.service.admission import LEASE, Admission
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
@@ -319,6 +322,9 @@ class Toolbox:
 
     def __init__(self) -> None:
         self.ran: list[tuple[str, str]] = []
+        self.actions: tuple[CallRequest, ...] = ()
+        self.fault = ""
+        self.takes = 0.0
 
     async def run(
         self,
@@ -327,7 +333,46 @@ class Toolbox:
         record: CallRecord,
     ) -> ToolFinished:
         self.ran.append((wanted.name, wanted.arguments))
-        return ToolFinished(wanted.tool_call_id, '{"found": true}')
+        if self.takes:
+            await asyncio.sleep(self.takes)
+        return ToolFinished(wanted.tool_call_id, '{"found": true}', actions=self.actions, fault=self.fault)
+
+
+class Servers:
+    """Agents' servers: answer `call.started` as they are told, after a while; keep what they were told was said."""
+
+    def __init__(self) -> None:
+        self.answer: ServerAnswer | ServerFault = ServerAnswer()
+        self.takes = 0.1
+        self.to_what_was_said: ServerAnswer | ServerFault = ServerAnswer()
+        self.began: list[str] = []
+        self.said: list[tuple[int, str, str]] = []
+
+    async def call_started(self, agent: EffectiveAgent, record: CallRecord) -> ServerAnswer | ServerFault:
+        self.began.append(record.call_id)
+        await asyncio.sleep(self.takes)
+        return self.answer
+
+    async def transcript_updated(
+        self, agent: EffectiveAgent, record: CallRecord, number: int, role: str, text: str
+    ) -> ServerAnswer | ServerFault:
+        await asyncio.sleep(self.takes)
+        self.said.append((number, role, text))
+        return self.to_what_was_said
+
+
+class Sounds:
+    """Audio under any address but those of another scheme."""
+
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+
+    async def __call__(self, url: str) -> FetchedAudio:
+        self.fetched.append(url)
+        await asyncio.sleep(0.1)
+        if "gone" in url:
+            raise AudioUnavailable("it is not there")
+        return FetchedAudio(bytes(1600), 8_000)
 
 
 def an_agent(config: AgentConfig) -> Agent:
@@ -463,6 +508,8 @@ class Scene:
         self.accounts = Accounts(self.account)
         self.room = Room(places)
         self.tools = Toolbox()
+        self.servers = Servers()
+        self.sounds = Sounds()
         self.tenants = Register()
         self.admission = Admission(
             Tenancy(
@@ -483,6 +530,8 @@ class Scene:
                 ),
                 room=self.room,
                 tools=self.tools,
+                servers=self.servers,
+                fetch_audio=self.sounds,
                 describe=lambda record: {"call_id": record.call_id, "status": record.status.value},
                 tariff=TARIFF,
                 world=self.world,

@@ -20,6 +20,9 @@ def test_the_same_agent_does_not_differ() -> None:
 def test_fields_differ_by_their_place() -> None:
     a = agent(voice="marin", metadata={"a/b": 1, "c": {"d": 1}}, silence_prompts=["Hello?"])
     b = agent(greeting="Hi.", metadata={"c": {"d": 2}, "e": None}, silence_prompts=["Hello?", "Bye."])
+    assert differences(agent(), agent(silence_prompts=[])) == [
+        Difference("/silence_prompts", "changed", None, [])
+    ]
     assert differences(a, b) == [
         Difference("/voice", "changed", "marin", None),
         Difference("/greeting", "changed", None, "Hi."),

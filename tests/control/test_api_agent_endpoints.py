@@ -64,6 +64,13 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"rate_per_minute": -1}, "/rate_per_minute"),
     ({"metadata": {"a": "x" * 17_000}}, "/metadata"),
     ({"agent_id": "agent_1"}, "/agent_id"),
+    ({"server_url": "https://127.0.0.1/hook"}, "/server_url"),
+    ({"webhook_url": "http://shop.example/hook"}, "/webhook_url"),
+    ({"tools": [{**LOOK_UP, "url": "https://169.254.169.254/latest"}]}, "/tools/0/url"),
+    (
+        {"tools": [{**LOOK_UP, "filler": {"audio_url": "https://10.0.0.1/a.wav"}}]},
+        "/tools/0/filler/audio_url",
+    ),
 ]
 
 

@@ -84,6 +84,7 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({**BOOK, "headers": {"X-A": "a\nb"}}, "/headers"),
     ({**BOOK, "headers": {"X-A": MASK}}, "/headers/X-A"),
     ({**BOOK, "filler": {}}, "/filler"),
+    ({**BOOK, "url": "https://[::1]/x"}, "/url"),
     (LOOK_UP, ""),  # the agent has one of that name
     ({"name": "ask_us"}, ""),  # nobody to ask
     ({"name": "end_call", "url": "https://shop.example"}, ""),  # ours

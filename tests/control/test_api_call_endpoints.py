@@ -79,6 +79,7 @@ NO_DIALS: list[tuple[dict[str, Any], str, str | None]] = [
     ({**DIAL, "custom_headers": {"From": "x"}}, "invalid_body", "/custom_headers/From/[key]"),
     ({**DIAL, "custom_headers": {"X-A": "a\r\nb"}}, "invalid_body", "/custom_headers/X-A"),
     ({**DIAL, "webhook_url": "ftp://x"}, "invalid_body", "/webhook_url"),
+    ({**DIAL, "webhook_url": "https://10.0.0.7/hook"}, "invalid_body", "/webhook_url"),
     ({**DIAL, "whisper": True}, "invalid_body", "/whisper"),
     ({**DIAL, "agent_id": "nobody"}, "agent_not_found", None),
     ({"to": THEIRS, "agent_id": "default"}, "from_number_missing", None),

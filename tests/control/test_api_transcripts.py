@@ -69,3 +69,12 @@ def test_whatever_was_said_makes_a_file_that_players_read(said: list[tuple[str, 
 
 def at_of(said: tuple[str, float]) -> float:
     return said[1]
+
+
+def test_cues_begin_in_the_order_of_the_conversation() -> None:
+    said = [
+        {"role": "user", "content": "Announced late.", "timestamp": 5.0},
+        {"role": "assistant", "content": "Announced before.", "timestamp": 4.0},
+    ]
+    cues = [line.partition(" --> ")[0] for line in as_vtt(said).splitlines() if "-->" in line]
+    assert cues == ["00:00:05.000", "00:00:05.000"]

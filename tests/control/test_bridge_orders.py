@@ -13,6 +13,7 @@ from control.media_orders import (
     CancelAwait,
     CollectDigits,
     DigitReported,
+    DropText,
     EndMedia,
     ExpectBreak,
     ExpectStream,
@@ -23,6 +24,7 @@ from control.media_orders import (
     PlayedOut,
     PlayFile,
     PromptPlayed,
+    Reconfigure,
     Record,
     Release,
     ReleaseAgent,
@@ -40,13 +42,14 @@ from control.media_orders import (
     ToolResult,
     Unheard,
 )
-from control.outputs import CloseCarrier, Finish, Synthesise, Unrecorded
+from control.outputs import CloseCarrier, ConnectAgent, Finish, Synthesise, Unrecorded, UseProvider
 from control.policy import BargeIn, Deadlines, DigitPolicy
 from control.requests import RecordingAction
 from control.timeline import TimelineEvent
 from media import g711
 from media.audio import PCMU_8K
 from media.dtmf import tone
+from media.realtime.configuration import ToolSpec
 from media.realtime.events import Role
 from telephony.carrier import WIRES
 from telephony.causes import EndedReason
@@ -792,3 +795,187 @@ def test_a_gateway_that_decides_on_barge_in_is_held_too() -> None:
     talk(rig, 0.5, "8")
     assert rig.sent("response.create") == []
     assert rig.sent("input_audio_buffer.clear")
+
+
+# --- another configuration
+
+
+LOOK_UP = Reconfigure(
+    instructions="Help Ada.", greeting="Greet Ada.", tools=(ToolSpec("look_up", "Finds an order."),)
+)
+
+
+def configured(rig: Controlled) -> list[tuple[str, list[str]]]:
+    """What the model was told to be, each time: instructions and tools."""
+    told = [each["session"] for each in rig.sent("session.update")]
+    return [(each["instructions"], [tool["name"] for tool in each["tools"]]) for each in told]
+
+
+def asked_for(rig: Controlled) -> list[str | None]:
+    """With which instructions responses were asked for."""
+    return [each.get("response", {}).get("instructions") for each in rig.sent("response.create")]
+
+
+def test_a_configuration_that_comes_before_the_session_is_the_sessions_first() -> None:
+    rig = Controlled(greeting="Hello.")
+    rig.order(LOOK_UP)
+    rig.connect()
+    rig.confirm()
+    rig.attach()
+    assert configured(rig) == [("Help Ada.", ["look_up"])]
+    assert asked_for(rig) == ["Greet Ada."]
+
+
+def test_a_configuration_that_comes_before_the_greeting_is_told_before_it() -> None:
+    rig = Controlled(greeting="Hello.")
+    rig.connect()
+    rig.confirm()
+    rig.order(LOOK_UP)
+    assert configured(rig) == [("", []), ("Help Ada.", ["look_up"])]
+    assert "voice" not in str(rig.sent("session.update")[-1])
+    rig.attach()
+    assert asked_for(rig) == ["Greet Ada."]
+
+
+def test_a_configuration_that_comes_late_waits_for_the_end_of_the_response() -> None:
+    rig = Controlled(greeting="Hello.").up()
+    rig.begin()
+    rig.speak(SPEECH)
+    rig.order(LOOK_UP)
+    assert configured(rig) == []
+    rig.done()
+    assert configured(rig) == [("Help Ada.", ["look_up"])]
+    assert asked_for(rig) == []  # the greeting had been asked for
+    rig.until(5.0)
+    assert len(configured(rig)) == 1
+
+
+def test_an_empty_greeting_lets_the_caller_speak_first() -> None:
+    rig = Controlled(greeting="Hello.")
+    rig.connect()
+    rig.confirm()
+    rig.order(Reconfigure(greeting=""))
+    rig.attach()
+    assert asked_for(rig) == []
+    assert configured(rig) == [("", [])]
+
+
+def test_what_was_changed_is_so_in_every_later_session() -> None:
+    rig = Controlled().up()
+    rig.order(Reconfigure(instructions="Help Ada."))
+    rig.order(Reconfigure(tools=()))
+    rig.to_agent.clear()
+    rig.bridge.agent_lost(1006, "gone", rig.now)
+    rig._take()
+    rig.connect()
+    assert configured(rig) == [("Help Ada.", [])]
+
+
+# --- other providers
+
+
+TWO = ("default", "spare")
+
+
+def lose(rig: Controlled, *, retry: bool = True) -> list[object]:
+    """The model's socket is gone; what is done about it."""
+    rig.actions.clear()
+    rig.bridge.agent_lost(1006, "gone", rig.now, retry=retry)
+    rig._take()
+    return [each for each in rig.actions if isinstance(each, ConnectAgent | UseProvider)]
+
+
+def test_a_session_that_cannot_be_had_is_had_from_the_next_provider_at_once() -> None:
+    rig = Controlled(providers=TWO)
+    assert lose(rig) == [UseProvider(1), ConnectAgent(0.0, "gone")]
+    (told,) = rig.events("agent.failover")
+    assert (told["from_provider"], told["to_provider"], told["reason"]) == ("default", "spare", "gone")
+    assert rig.reports(AgentGone) == []
+
+
+def test_the_last_provider_is_asked_again_and_then_there_is_no_agent() -> None:
+    rig = Controlled(providers=TWO, deadlines=Deadlines(agent_retries=(0.0, 0.5)))
+    lose(rig)
+    assert lose(rig) == [ConnectAgent(0.0, "gone")]
+    assert lose(rig) == [ConnectAgent(0.5, "gone")]
+    assert lose(rig) == []
+    assert rig.reports(AgentGone) == [AgentGone("gone")]
+
+
+def test_a_session_that_was_sound_is_asked_for_once_more_where_it_was() -> None:
+    rig = Controlled(providers=TWO).up()
+    rig.until(60.0)
+    assert lose(rig) == [ConnectAgent(0.0, "gone")]
+    assert lose(rig) == [UseProvider(1), ConnectAgent(0.0, "gone")]
+
+
+def test_a_provider_that_refuses_for_good_is_left_even_if_it_was_sound() -> None:
+    rig = Controlled(providers=TWO).up()
+    rig.until(60.0)
+    rig.actions.clear()
+    error = {
+        "type": "invalid_request_error",
+        "code": "insufficient_quota",
+        "message": "You exceeded your quota.",
+    }
+    rig.hear("error", error=error)
+    assert [each for each in rig.actions if isinstance(each, UseProvider)] == [UseProvider(1)]
+    assert rig.events("agent.failover")[0]["to_provider"] == "spare"
+
+
+def test_the_next_provider_is_told_what_was_said() -> None:
+    rig = Controlled(greeting="Hello.", providers=TWO).up()
+    rig.begin()
+    rig.hear(
+        "response.output_audio_transcript.done",
+        response_id="resp_1",
+        item_id="item_1",
+        transcript="Good day.",
+    )
+    rig.speak(SPEECH)
+    rig.done()
+    rig.until(2.0)
+    lose(rig)
+    rig.to_agent.clear()
+    rig.connect()
+    rig.confirm()
+    assert "Good day." in str(rig.sent("conversation.item.create"))
+    assert rig.sent("response.create") == []  # it greets nobody twice
+
+
+# --- texts that wait for silence
+
+
+def test_a_patient_text_begins_when_nothing_else_is_being_said() -> None:
+    rig = Controlled().up()
+    rig.begin()
+    rig.speak(g711.encode(tone("D", 2.0), PCMU_8K.encoding))
+    rig.done()
+    rig.say_prompt(1.0, patient=True)
+    rig.until(5.0)
+    ((begun, ended),) = rig.tones(PROMPT)
+    assert begun == pytest.approx(2.0, abs=0.3)
+    assert ended - begun == pytest.approx(1.0, abs=0.1)
+    assert rig.reports(PromptPlayed) == [PromptPlayed("t1", ok=True)]
+
+
+def test_a_text_that_is_dropped_before_it_begins_is_not_heard() -> None:
+    rig = Controlled().up()
+    rig.begin()
+    rig.speak(g711.encode(tone("D", 2.0), PCMU_8K.encoding))
+    rig.done()
+    rig.say_prompt(1.0, patient=True)
+    rig.until(1.0)
+    rig.order(DropText("t1"))
+    rig.until(5.0)
+    assert rig.tones(PROMPT) == []
+    assert rig.reports(PromptPlayed) == [PromptPlayed("t1", ok=False, detail="not wanted any more")]
+
+
+def test_a_text_that_has_begun_is_heard_to_its_end() -> None:
+    rig = Controlled().up()
+    rig.say_prompt(1.0, patient=True)
+    rig.until(0.5)
+    rig.order(DropText("t1"))
+    rig.until(3.0)
+    assert rig.reports(PromptPlayed) == [PromptPlayed("t1", ok=True)]

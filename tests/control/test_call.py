@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from control.brief import ToolRefused, VoicemailAction
+from control.brief import ToolFiller, ToolRefused, VoicemailAction
 from control.call_documents import Wait
 from control.effects import (
     Attach,
@@ -24,22 +24,25 @@ from control.media_orders import (
     AgentGone,
     AgentUp,
     AwaitPlayout,
+    DropText,
     EndMedia,
     HoldAgent,
     InstructAgent,
     MediaDead,
     PlayedOut,
+    PlayFile,
     PromptPlayed,
     ReleaseAgent,
     SilenceLasted,
     SpeakText,
     Spoken,
+    StopFile,
     StreamDown,
     StreamMissing,
     ToolAsked,
     ToolResult,
 )
-from control.requests import Accepted, After, EndCall, Refused, Say
+from control.requests import Accepted, After, EndCall, Hold, Refused, Say
 from control.tool_log import ToolOutcome
 from media.audio import Encoding
 from telephony.calls import (
@@ -936,6 +939,63 @@ def test_the_gateways_own_tools_are_written_down_too() -> None:
     told = scene.published("tool.completed")
     assert told.tool_run is not None
     assert (told.tool_run.outcome, told.tool_run.error) == (ToolOutcome.ERROR, "/target: is missing")
+
+
+PHRASE = ToolFiller(after=1.0, phrase="One moment.")
+MUSIC = ToolFiller(after=0.5, audio=bytes(320))
+
+
+def test_a_tool_that_runs_long_is_covered_by_a_phrase_that_is_dropped_with_its_result() -> None:
+    scene = Scene(filler=PHRASE, speech=True).talk()
+    scene.tell(ToolAsked("tc", "weather", "{}"))
+    scene.wait(0.9)
+    assert not scene.wants(SpeakText)
+    scene.wait(0.2)
+    said = scene.order(SpeakText)
+    assert (said.text, said.interruptible, said.patient) == ("One moment.", True, True)
+    scene.tell(ToolFinished("tc", "{}"))
+    assert scene.orders()[-2:] == [DropText(said.ticket), ToolResult("tc", "{}")]
+
+
+def test_a_tool_that_is_quick_is_not_covered() -> None:
+    scene = Scene(filler=PHRASE, speech=True).talk()
+    scene.tell(ToolAsked("tc", "weather", "{}"))
+    scene.wait(0.5)
+    scene.tell(ToolFinished("tc", "{}"))
+    scene.wait(5.0)
+    assert not scene.wants(SpeakText)
+    assert not scene.wants(DropText)
+
+
+def test_audio_plays_in_a_loop_until_the_result_and_one_at_a_time() -> None:
+    scene = Scene(filler=MUSIC).talk()
+    scene.tell(ToolAsked("tc1", "weather", "{}"))
+    scene.tell(ToolAsked("tc2", "weather", "{}"))
+    scene.wait(3.0)
+    (played,) = [each for each in scene.orders() if isinstance(each, PlayFile)]
+    assert (played.audio, played.loop) == (bytes(320), True)
+    scene.tell(ToolFinished("tc2", "{}"))
+    assert not scene.wants(StopFile)
+    scene.tell(ToolFinished("tc1", "{}"))
+    assert scene.orders()[-2:] == [StopFile(), ToolResult("tc1", "{}")]
+
+
+@pytest.mark.parametrize("filler", [PHRASE, ToolFiller(after=0.5)])
+def test_a_filler_that_cannot_be_had_is_told_of_and_the_tool_runs_on(filler: ToolFiller) -> None:
+    scene = Scene(filler=filler, speech=False).talk()
+    scene.tell(ToolAsked("tc", "weather", "{}"))
+    scene.wait(2.0)
+    assert scene.events() == ["tool.invoked", "tool.filler_missing"]
+    scene.tell(ToolFinished("tc", "{}"))
+    assert scene.wants(ToolResult)
+
+
+def test_nothing_is_filled_while_the_caller_is_on_hold() -> None:
+    scene = Scene(filler=MUSIC).talk()
+    scene.tell(ToolAsked("tc", "weather", "{}"))
+    scene.ask(Hold())
+    scene.wait(3.0)
+    assert not scene.wants(PlayFile)
 
 
 def test_a_tool_that_took_too_long_is_told_of() -> None:

@@ -9,7 +9,7 @@ from control.agents import AgentConfig
 from control.call import Call
 from control.dialling import Dialled, DialRequest
 from control.inputs import Found
-from control.media_orders import EndMedia, HoldAgent, ReleaseAgent, ToolAsked, ToolResult
+from control.media_orders import EndMedia, HoldAgent, PlayFile, ReleaseAgent, StopFile, ToolAsked, ToolResult
 from control.requests import Accepted, Hold, Refused, Resume
 from control.service.ledger import LINGER
 from control.timeline import TimelineEvent
@@ -79,6 +79,33 @@ def test_a_tool_of_the_agents_is_run_and_its_result_told(virtual: RunAsync) -> N
         assert ToolResult("t-1", '{"found": true}') in media.orders
         told = [name for _, name in scene.shelf.published(call_id)]
         assert told[-2:] == ["tool.invoked", "tool.completed"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_the_audio_of_a_filler_is_there_when_its_tool_runs_long(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        tools = [
+            {
+                "name": name,
+                "url": "https://x.example",
+                "filler": {"audio_url": f"https://x.example/{name}.wav"},
+            }
+            for name in ("music", "gone")
+        ]
+        call_id = await talking(scene, AgentConfig.model_validate({"name": "slow", "tools": tools}))
+        scene.tools.takes = 3.0
+        media = scene.room.media[call_id]
+        media.report(ToolAsked("t-1", "music", "{}"))
+        await asyncio.sleep(5.0)
+        played = [each for each in media.orders if isinstance(each, PlayFile | StopFile | ToolResult)]
+        assert [type(each) for each in played] == [PlayFile, StopFile, ToolResult]
+        media.report(ToolAsked("t-2", "gone", "{}"))
+        await asyncio.sleep(5.0)
+        assert scene.shelf.names(call_id).count("tool.filler_missing") == 1
+        assert scene.shelf.names(call_id).count("filler.failed") == 1
         await scene.close()
 
     virtual(scenario())

@@ -111,6 +111,20 @@ def test_a_table_in_a_variable_that_is_no_json_is_one_finding(monkeypatch: pytes
             "does not know",
             "default",
         ),
+        ('[providers.spare]\nmodel = "m"', "providers.spare.url", "required", "websocket URL"),
+        ('[providers.spare]\nurl = "http://x"\nmodel = "m"', "providers.spare.url", "ws://", "websocket URL"),
+        (
+            '[providers.spare]\nurl = "ws://x"\nmodel = "m"\nmodle = "m"',
+            "providers.spare.modle",
+            "no field of a provider",
+            "did you mean model?",
+        ),
+        (
+            '[providers.default]\nurl = "ws://x"\nmodel = "m"',
+            "providers.default",
+            "OFFHOOK_REALTIME_URL",
+            "another name",
+        ),
         ('[agents.default]\ngreeting = "{{name}}"', "agents.default.greeting", "wants {{name}}", "default("),
         (
             f'[agents.a]\ngreeting = "{{{{headers.x}}}}"\n[numbers]\n{NUMBER} = "a"',

@@ -16,6 +16,7 @@ from control.service.reception import Reception
 from control.webhook_message import new_webhook_secret
 from gateway.agent_tools import AgentTools
 from gateway.egress import Egress
+from gateway.server_signing import ServerSigning
 from gateway.tool_runner import ToolRunner
 from telephony.causes import Direction
 from tests.conftest import RunAsync
@@ -49,7 +50,7 @@ def test_an_agents_server_can_prove_that_it_was_us(real: RunAsync) -> None:
             agent = Reception(house()).effective(
                 an_agent(config(f"{receiver.url}/tools")), {}, customer=None, headers={}, now=BEGUN
             )
-            tools = AgentTools(ToolRunner(egress), secret=SECRET, clock=lambda: BEGUN)
+            tools = AgentTools(ToolRunner(egress), ServerSigning(SECRET, lambda: BEGUN))
             finished = await tools.run(WANTED, agent, RECORD)
             assert (finished.tool_call_id, finished.status) == ("t-1", ToolStatus.COMPLETED)
             assert "sent" in finished.output
@@ -71,7 +72,7 @@ def test_an_agent_with_secrets_of_its_own_is_proved_by_each_of_them(real: RunAsy
             own = (new_webhook_secret(), new_webhook_secret())
             stored = replace(an_agent(config(f"{receiver.url}/tools")), signing=own)
             agent = Reception(house()).effective(stored, {}, customer=None, headers={}, now=BEGUN)
-            tools = AgentTools(ToolRunner(egress), secret=SECRET, clock=lambda: datetime.now(UTC))
+            tools = AgentTools(ToolRunner(egress), ServerSigning(SECRET, lambda: datetime.now(UTC)))
             await tools.run(WANTED, agent, RECORD)
             (asked,) = receiver.received
             for secret in own:
@@ -89,7 +90,7 @@ def test_without_a_server_the_model_is_told_so(real: RunAsync) -> None:
                 an_agent(config("https://example.com")), {}, customer=None, headers={}, now=BEGUN
             )
             homeless = replace(agent, config=agent.config.model_copy(update={"server_url": None}))
-            tools = AgentTools(ToolRunner(egress), secret=SECRET, clock=lambda: BEGUN)
+            tools = AgentTools(ToolRunner(egress), ServerSigning(SECRET, lambda: BEGUN))
             finished = await tools.run(WANTED, homeless, RECORD)
             assert finished.status is ToolStatus.FAILED
 

@@ -8,7 +8,7 @@ import pytest
 from control.agent_run import effective
 from control.agents import AgentConfig
 from control.templates import TextsUnfilled
-from gateway.configured_agents import agent_defaults, agent_provider, default_agent, directory, tariff
+from gateway.configured_agents import agent_defaults, agent_providers, default_agent, directory, tariff
 from gateway.settings import Settings
 from media.realtime.dialects import DIALECTS
 from media.realtime.usage import Price
@@ -70,9 +70,45 @@ def test_a_variable_that_no_call_brings_is_told() -> None:
 def test_an_agents_session_is_opened_where_the_settings_say() -> None:
     given = settings(realtime_url="wss://example.com/", realtime_dialect="xai", realtime_api_key="k")
     agent = effective(AgentConfig(voice="eve"), agent_defaults(given), {})
-    provider = agent_provider(given, agent)
+    (provider,) = agent_providers(given, agent)
     assert (provider.url, provider.api_key, provider.dialect) == ("wss://example.com/", "k", DIALECTS["xai"])
     assert provider.config.voice == "eve"
+
+
+def test_other_providers_have_addresses_keys_and_models_of_their_own() -> None:
+    spare = {
+        "url": "wss://spare.example.com/",
+        "api_key": "s",
+        "dialect": "xai",
+        "model": "grok",
+        "voice": "eve",
+    }
+    given = settings(realtime_api_key="k", realtime_model="gpt", providers={"spare": spare})
+    config = AgentConfig(
+        model="gpt-mini", voice="marin", instructions="Help.", fallback_providers=("none", "spare")
+    )
+    first, second = agent_providers(given, effective(config, agent_defaults(given), {}))
+    assert (first.name, first.config.model, first.config.voice) == ("default", "gpt-mini", "marin")
+    assert (second.name, second.url, second.api_key) == ("spare", "wss://spare.example.com/", "s")
+    assert second.dialect == DIALECTS["xai"]
+    assert (second.config.model, second.config.voice) == ("grok", "eve")
+    assert second.config.instructions == "Help."
+
+
+def test_an_agent_may_run_on_another_provider_and_fall_back_on_the_default_one() -> None:
+    spare = {"url": "wss://spare.example.com/", "model": "grok", "input_format": "pcm16"}
+    given = settings(
+        realtime_api_key="k",
+        realtime_model="gpt",
+        providers={"spare": spare},
+        agents={"default": {"model": "gpt-mini"}},
+    )
+    config = AgentConfig(provider="spare", fallback_providers=("spare", "default"))
+    first, second = agent_providers(given, effective(config, agent_defaults(given), {}))
+    # The default agent's model is a name of the default provider's.
+    assert (first.name, first.config.model, first.api_key) == ("spare", "grok", "")
+    assert str(first.config.input_format) == "L16/24000"
+    assert (second.name, second.config.model, second.api_key) == ("default", "gpt", "k")
 
 
 @pytest.mark.parametrize(

@@ -406,3 +406,49 @@ def test_the_followers_of_a_timeline_are_told_all_of_it(virtual: RunAsync, tmp_p
         assert np.all(np.diff([event.at for event in call.followed]) >= 0)
 
     virtual(scenario())
+
+
+def test_a_caller_who_speaks_while_a_tool_runs_is_answered_and_told_its_result_afterwards(
+    virtual: RunAsync, tmp_path: Path
+) -> None:
+    agent = parse_script(
+        "greeting: {say: Hello., audio: {tone: {frequencies: [700], ms: 700}}}\n"
+        "turns:\n"
+        "  - say: Let me look.\n"
+        "    audio: {tone: {frequencies: [900], ms: 600}}\n"
+        "    call: {name: lookup, arguments: {id: 7}}\n"
+        "  - {say: I am still looking., audio: {tone: {frequencies: [1100], ms: 400}}}\n"
+        "  - {say: Found., audio: {tone: {frequencies: [1300], ms: 400}}}\n"
+    )
+
+    async def machine(call: ControlledCall) -> None:
+        asked = await call.until(ToolAsked)
+        assert isinstance(asked, ToolAsked)
+        await asyncio.sleep(8.0)
+        call.order(ToolResult(asked.tool_call_id, '{"found": true}'))
+        await call.until(MediaEnded)
+
+    async def scenario() -> None:
+        call = ControlledCall(tmp_path, agent)
+        call.answers = lambda report: [EndMedia(EndedReason.API)] if isinstance(report, StreamDown) else []
+        steps: list[Step] = [
+            AwaitAgent(Edge.END),
+            Speak(SPEECH),
+            Wait(3.0),
+            Speak(SPEECH),
+            Wait(9.0),
+            HangUp(),
+        ]
+        outcome = await call.run(steps, machine)
+        ((still, _),) = heard(outcome, 1_100)
+        ((found, _),) = heard(outcome, 1_300)
+        assert still + 2.0 < found
+        outputs = [
+            each
+            for each in call.house.to_agent("conversation.item.create")
+            if each["item"]["type"] == "function_call_output"
+        ]
+        assert [each["item"]["output"] for each in outputs] == ['{"found": true}']
+        assert call.replayed().same
+
+    virtual(scenario())

@@ -67,7 +67,7 @@ class Scene:
             self.calls,
             services,
             self.tokens,
-            provider=lambda _: provider,
+            providers=lambda _: (provider,),
             media_url="wss://gateway.test/offhook/",
         )
         self.reports: list[Report] = []
