@@ -56,6 +56,7 @@ class AgentLeg:
         """Session and stream are both up: build the ways between their formats, send what waited."""
         self.inbound = inbound
         self._up = Transcoder(inbound, self.session.input_format)
+        self._up.lead_in()
         self._down = Transcoder(self.session.output_format, outbound)
         waiting, self._waiting = self._waiting, deque(maxlen=_WAITING_FRAMES)
         self.caller_audio(list(waiting))
@@ -109,6 +110,7 @@ class AgentLeg:
             self._finish_item(playout)
             self._item = item
             self._items.add(item)
+            down.lead_in()
         playout.write(item, audio if down.passthrough else down.feed(audio))
 
     def audio_ended(self, item: str, playout: PlayoutClock) -> None:

@@ -233,9 +233,19 @@ def _policy(config: AgentConfig, common: CallPolicy) -> CallPolicy:
             max_duration=config.max_duration_seconds or common.deadlines.max_duration,
         ),
         vad_silence=(turns.silence_duration_ms or 0) / 1000,
-        # Nobody says the prompt yet, and nothing is recorded before it was said.
-        record=bool(config.recording) and config.recording_consent_prompt is None,
+        record=_records_at_once(config),
     )
+
+
+def _records_at_once(config: AgentConfig) -> bool:
+    """Whether the media records from its beginning: where there is a prompt to be said first, it is told to later."""
+    return bool(config.recording) and config.recording_consent_prompt is None
+
+
+def recorded(agent: EffectiveAgent, wanted: bool) -> EffectiveAgent:
+    """Return the agent as a call runs with it that is to be recorded, or not, whatever the agent says."""
+    config = agent.config.model_copy(update={"recording": wanted})
+    return replace(agent, config=config, policy=replace(agent.policy, record=_records_at_once(config)))
 
 
 def _fallbacks(

@@ -146,8 +146,8 @@ class AgentConfig(Part):
     recording: bool | None = Field(default=None, description="Whether its calls are recorded, in stereo.")
     recording_consent_prompt: Text | None = Field(
         default=None,
-        description="Said word for word before anything is recorded. Not said yet: calls of an agent that has one are "
-        "not recorded. May hold {{variables}}.",
+        description="Said word for word before anything is recorded; who does not hear it to its end is not recorded. "
+        "It wants a speech port. May hold {{variables}}.",
     )
     max_duration_seconds: float | None = Field(
         default=None,

@@ -340,7 +340,8 @@ class Bridge:
         self.conversation.agent_may_have_finished(now)
         if self._guarded or self._rotate:
             self._settle(now)
-        self._playout_moved()
+        if not self.carrier.playout.settled_until(self.armed):
+            self._playout_moved()
 
     def _stream_started(self, event: carrier.Started, now: float) -> None:
         first = self.started is None
@@ -463,7 +464,8 @@ class Bridge:
         playout = self.carrier.playout
         leg.agent_audio(item, audio, playout)
         self._send_due(now)
-        self._playout_moved()
+        if not playout.settled_until(self.armed):
+            self._playout_moved()
 
     def _may_be_heard(self, now: float) -> bool:
         """Nothing of an agent on hold; of one whose last words are awaited, only the response under way."""
@@ -473,10 +475,7 @@ class Bridge:
         return True
 
     def _playout_moved(self) -> None:
-        playout = self.carrier.playout
-        if playout.settled_until(self.armed):
-            return
-        deadline = playout.next_deadline()
+        deadline = self.carrier.playout.next_deadline()
         if deadline is not None and deadline < self.armed:
             self.wake_changed = True
 

@@ -54,6 +54,8 @@ class CallBrief:
     """The silence timeout that the media keeps."""
     silence_prompts: tuple[str, ...] = ()
     """Said into the silence, one after the other, before the call ends."""
+    recording_consent: str | None = None
+    """Said before the caller is recorded; None: nobody is asked."""
     machine_detection: MachineDetection = MachineDetection.OFF
     voicemail: VoicemailAction = VoicemailAction.HANGUP
     voicemail_message: str | None = None

@@ -20,6 +20,7 @@ from control.call_ending import CallEnding
 from control.call_gather import CallGather, GatherView
 from control.call_machine import CallMachine
 from control.call_record import CallRecord
+from control.call_recording import CallRecording
 from control.call_requests import CallRequests
 from control.call_setup import CallSetup
 from control.call_silence import CallSilence
@@ -95,7 +96,8 @@ class Call:
         self._silence = CallSilence(docket, ending)
         self._gather = CallGather(docket, ending, streams)
         self._transfer = CallTransfer(docket, ending, streams, self._setup)
-        self._requests = CallRequests(docket, ending, streams, self._gather, self._transfer)
+        self._recording = CallRecording(docket, ending, streams, self._machine)
+        self._requests = CallRequests(docket, ending, streams, self._gather, self._transfer, self._recording)
         self._tools = CallTools(docket, ending, self._requests, ports)
         self._documents = CallDocuments(docket, ending, streams)
 
@@ -135,6 +137,7 @@ class Call:
         """Dial, or take what has come in."""
         self._setup.begin(now)
         self._machine.begin()
+        self._recording.begin()
         return self._docket.take_effects()
 
     def handle(self, happened: CallInput, now: float) -> list[Effect]:
@@ -180,6 +183,7 @@ class Call:
                 self._reported(happened, now)
             case _:
                 self._carrier(happened, now)
+        self._recording.seek(now)
         return self._docket.take_effects()
 
     def document(self, asked: TwimlRequested, now: float) -> Document | Wait:
@@ -199,6 +203,7 @@ class Call:
         """Go on where something was waited for too long."""
         while (due := self._docket.deadlines.take_expired(now)) is not None:
             self._overdue(due, now)
+        self._recording.seek(now)
         return self._docket.take_effects()
 
     # Time

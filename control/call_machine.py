@@ -36,6 +36,11 @@ class CallMachine:
         self._greeting_over = False
         self._to_leave = False
 
+    @property
+    def holds(self) -> bool:
+        """Whether the agent is quiet for its sake: it is a machine, or nobody knows yet."""
+        return self._held
+
     def begin(self) -> None:
         """Keep the agent quiet until it is known who listens."""
         outbound = self._docket.record.direction is Direction.OUTBOUND

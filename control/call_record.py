@@ -52,6 +52,8 @@ class CallRecord:
     transfer_cost: Decimal = Decimal(0)
     recording_enabled: bool = False
     has_recording: bool = False
+    recording_consent: bool | None = None
+    """Whether the caller heard the agent's consent prompt and stayed; None: the agent has none."""
     turn_count: int = 0
     barge_in_count: int = 0
     tool_call_count: int = 0

@@ -9,6 +9,7 @@ from control.call_docket import Asker, Docket
 from control.call_ending import NOT_IN_PROGRESS, CallEnding
 from control.call_gather import IN_PROGRESS as GATHER_IN_PROGRESS
 from control.call_gather import NO_VOICE, CallGather
+from control.call_recording import CallRecording
 from control.call_streams import CallStreams
 from control.call_transfer import IN_PROGRESS as TRANSFER_IN_PROGRESS
 from control.call_transfer import CallTransfer
@@ -18,7 +19,6 @@ from control.media_orders import (
     HoldAgent,
     InstructAgent,
     PlayFile,
-    Record,
     ReleaseAgent,
     SpeakText,
     StopFile,
@@ -38,7 +38,6 @@ from control.requests import (
     Hold,
     Inject,
     PlayAudio,
-    RecordingAction,
     Refused,
     Resume,
     Say,
@@ -80,13 +79,14 @@ class CallRequests:
         streams: CallStreams,
         gather: CallGather,
         transfer: CallTransfer,
+        recording: CallRecording,
     ) -> None:
         self._docket = docket
         self._ending = ending
         self._streams = streams
         self._gather = gather
         self._transfer = transfer
-        self._recording = "on" if docket.record.recording_enabled else "off"
+        self._recording = recording
         self.on_hold = False
 
     @property
@@ -166,7 +166,7 @@ class CallRequests:
             case Hold() | Resume():
                 self._put_on_hold(request, asker)
             case ControlRecording():
-                self._record(request.action, asker)
+                self._recording.control(request.action, asker, now)
 
     # What the media does
 
@@ -211,16 +211,6 @@ class CallRequests:
                 docket.order(ReleaseAgent(_HOLD, tell="The caller was on hold and is back."))
         docket.publish("call.hold" if self.on_hold else "call.resume")
 
-    def _record(self, action: RecordingAction, asker: Asker) -> None:
-        after = _RECORDING.get((self._recording, action))
-        if after is not None:
-            self._recording = after
-            self._docket.order(Record(action))
-            self._docket.publish("recording", state=after)
-            if action is RecordingAction.START:
-                self._docket.change(recording_enabled=True)
-        self._docket.accept(asker, recording=self._recording)
-
     # What the carrier does
 
     def _send_digits(self, request: SendDigits, asker: Asker, now: float) -> None:
@@ -264,14 +254,3 @@ class CallRequests:
                     self._docket.deadlines.clear(Due.STREAM)
                     self._streams.unbroken()
                 self._docket.answer(asker, carrier_refused(result))
-
-
-_RECORDING = {
-    ("off", RecordingAction.START): "on",
-    ("on", RecordingAction.STOP): "off",
-    ("on", RecordingAction.PAUSE): "paused",
-    ("paused", RecordingAction.RESUME): "on",
-    ("paused", RecordingAction.START): "on",
-    ("paused", RecordingAction.STOP): "off",
-}
-"""What a recording can be asked for; whatever is not listed is so already, or has nothing to act on."""

@@ -31,6 +31,25 @@ class Conversation:
     cuts the agent off, at the carrier first, and tells the model what was heard. Never begins a turn of the agent's.
     """
 
+    __slots__ = (
+        "_carrier",
+        "_deadlines",
+        "_fell_silent",
+        "_policy",
+        "_report",
+        "_resting",
+        "_timeline",
+        "_voiced",
+        "agent",
+        "announcer",
+        "greeting_protected",
+        "in_question",
+        "last_words",
+        "latency",
+        "transcript",
+        "turns",
+    )
+
     def __init__(
         self,
         policy: CallPolicy,

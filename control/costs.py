@@ -59,23 +59,27 @@ class Tariff:
 
 
 def priced(record: CallRecord, model: str | None, tariff: Tariff) -> CallRecord:
-    """Return the record with everything in it that costs something beside the carrier's minutes.
+    """Return the record with everything in it that is known at its end to cost something beside the carrier's
+    minutes.
 
     Args:
         model: what the call's agent ran on; None where there was none.
     """
     llm = _llm_cost(record.usage, model, tariff)
-    recorded = record.duration_seconds if record.has_recording else Decimal(0)
     return replace(
         record,
         currency=tariff.currency,
         llm_cost=llm,
         llm_discount=_rounded(llm * tariff.llm_discount_percent / 100),
-        recording_cost=_rounded(recorded / _MINUTE * tariff.recording_per_minute),
         transfer_cost=_rounded(
             Decimal(record.transfer_duration_seconds) / _MINUTE * tariff.transfer_per_minute
         ),
     )
+
+
+def recorded_cost(seconds: Decimal, tariff: Tariff) -> Decimal:
+    """Return what a recording of this length costs; it is known once the file is kept."""
+    return _rounded(seconds / _MINUTE * tariff.recording_per_minute)
 
 
 def _llm_cost(usage: Mapping[str, int], model: str | None, tariff: Tariff) -> Decimal:

@@ -14,6 +14,8 @@ SECRET_TAIL = 2.0
 class Keypad:
     """Driven by the carrier's digits, by caller audio where tones count, and by time. Never decides what keys mean."""
 
+    __slots__ = ("_collector", "_secret_until", "_tones", "collecting", "in_band", "secret")
+
     def __init__(self, *, in_band: bool) -> None:
         self._collector = DigitCollector()
         self._tones = DtmfDetector() if in_band else None

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 class SecretUnreadable(Exception):
@@ -42,6 +44,7 @@ class SecretKeys:
         Raises:
             ValueError: there is none, or one is not a key; which one is said by its number, not its text.
         """
+        self._keys = tuple(keys)
         self._ciphers = [_cipher(number, key) for number, key in enumerate(keys, 1)]
         if not self._ciphers:
             raise ValueError("at least one key is needed")
@@ -64,6 +67,13 @@ class SecretKeys:
             return self._all.decrypt(kept).decode()
         except InvalidToken as error:
             raise SecretUnreadable("none of the keys opens it") from error
+
+    def derived(self, purpose: str) -> list[bytes]:
+        """Return a key for another purpose made of each of ours, the current one's first (HKDF, RFC 5869)."""
+        return [
+            HKDF(hashes.SHA256(), length=32, salt=None, info=purpose.encode()).derive(key.encode())
+            for key in self._keys
+        ]
 
     def rotated(self, kept: bytes) -> bytes | None:
         """Return it encrypted with the current key; None if it is already.

@@ -37,7 +37,6 @@ def agent_findings(settings: Settings) -> list[Finding]:
         *_callers(settings),
         *_prices(settings),
         *_extraction(settings),
-        *_not_yet(settings),
     ]
 
 
@@ -193,18 +192,6 @@ def _extraction(settings: Settings) -> Iterator[Finding]:
                 _dotted(("agents", key, "extraction_schema")),
                 "nothing is extracted: no model is configured",
                 f"set {PREFIX}EXTRACTION_URL",
-            )
-
-
-def _not_yet(settings: Settings) -> Iterator[Finding]:
-    """Fields that are kept for what is to come; nobody shall rely on them unawares."""
-    for key, agent in settings.agents.items():
-        if agent.recording_consent_prompt is not None:
-            yield Finding(
-                "warning",
-                _dotted(("agents", key, "recording_consent_prompt")),
-                "is not said yet: calls of this agent are not recorded",
-                "have the greeting ask for consent instead, or leave it",
             )
 
 

@@ -27,6 +27,7 @@ from gateway.links import connect
 from gateway.live_state import live_state
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
+from gateway.recording_files import RecordingFiles
 from gateway.rest_house import calls_secret, described, egress_policy, rest_house
 from gateway.server import create_app, create_metrics_app, serving
 from gateway.server_signing import ServerSigning
@@ -112,9 +113,10 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
     """
     async with AsyncExitStack() as stack:
         folder = settings.data_dir
-        recordings = RecordingThread(folder / "recordings")
+        files = RecordingFiles(folder)
+        recordings = RecordingThread(files.folder, files.due_folder)
         stack.callback(recordings.close)
-        for path in repair_all(recordings.folder):
+        for path in repair_all(files.folder, files.due_folder):
             log.warning("recording repaired after a crash", path=str(path))
         ticker = Ticker()
         speech = speech_port(settings)

@@ -64,9 +64,14 @@ class AudioFetch:
         Raises:
             AudioUnavailable: it cannot be fetched, is too large or too long, or is no audio that we read.
         """
-        if not url.startswith(("http://", "https://")):
-            raise AudioUnavailable("recordings of other calls cannot be played yet; give a url")
-        content = await self._content(url)
+        return await self.decoded(await self._content(url))
+
+    async def decoded(self, content: bytes) -> FetchedAudio:
+        """Return what is in an audio file.
+
+        Raises:
+            AudioUnavailable: it is too long, or no audio that we read.
+        """
         kind = next((name for name, begins in _FORMATS.items() if begins.match(content)), None)
         if kind is None:
             raise AudioUnavailable("it is no audio file of a kind that is read")

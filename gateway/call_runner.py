@@ -330,7 +330,10 @@ class CallRunner:
         now = self._now()
         if self._trace is not None:
             self._trace.event("carrier_pressure", now, paused=paused)
-        self.bridge.carrier_pressure(paused, now)
+        try:
+            self.bridge.carrier_pressure(paused, now)
+        except Exception as fault:  # as above
+            self._fail(fault)
         self._flush(now)
 
     def carrier_lost(self, code: int | None, reason: str) -> None:

@@ -15,6 +15,7 @@ from gateway.account_findings import account_findings
 from gateway.agent_findings import agent_findings, invalid_entries
 from gateway.finding import Finding
 from gateway.media_auth import is_loopback, shared_secret
+from gateway.recording_findings import recording_findings
 from gateway.settings import CONFIG, PREFIX, ConfigUnreadable, Settings, read_config
 
 
@@ -43,6 +44,7 @@ def explain(settings: Settings) -> list[Finding]:
         *_realtime(settings),
         *_calls(settings),
         *_egress(settings),
+        *recording_findings(settings),
     ]
 
 

@@ -40,6 +40,7 @@ from picows import (
 # picows builds its servers and clients from this class and leaves it out of its stub.
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
+from gateway.outbox import outbox
 from gateway.stall import StallWatch, WriteBounds
 from telephony.link import Link, LinkListener, LinkRefused
 
@@ -77,11 +78,38 @@ class PicowsLink(WSListener):
     Driven by picows (frames, connection) and by its owner (`Link`). Decides nothing about calls.
     """
 
+    __slots__ = (
+        "_closing",
+        "_deadline",
+        "_deliver",
+        "_early",
+        "_fragmented",
+        "_fragmented_size",
+        "_fragments",
+        "_heard",
+        "_held",
+        "_listener",
+        "_loop",
+        "_lost",
+        "_outbox",
+        "_ping_sent",
+        "_pulse",
+        "_reason",
+        "_transport",
+        "_watch",
+        "_wire",
+        "bounds",
+        "ended",
+        "rtt",
+        "upgraded",
+    )
+
     _listener: LinkListener
 
     def __init__(self, bounds: WriteBounds | None = None) -> None:
         self.bounds = bounds or WriteBounds()
         self._loop = asyncio.get_running_loop()
+        self._outbox = outbox()
         self._watch = StallWatch(self.bounds, self._stalled)
         self._wire: WSTransport | None = None
         self._transport: asyncio.Transport | None = None
@@ -135,9 +163,15 @@ class PicowsLink(WSListener):
     # The sending half, as `telephony.link.Link` has it.
 
     def send(self, message: bytes) -> None:
+        if self._wire is None:
+            self._later(self.send, message)
+            return
+        self._outbox.add(self, message)
+
+    def write(self, message: bytes) -> None:
+        """What was sent, at the end of the loop's turn (`gateway.outbox`)."""
         wire = self._wire
         if wire is None:
-            self._later(self.send, message)
             return
         wire.send(_TEXT, message)
         if self._watch.paused:
@@ -280,6 +314,7 @@ class PicowsLink(WSListener):
     def _send_close(self, code: int, reason: str) -> None:
         self._closing = True
         self._deliver = _ignore
+        self._outbox.flush()  # what was sent before goes before
         if self._wire is None:
             return
         if code == NO_CODE:

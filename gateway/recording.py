@@ -1,7 +1,8 @@
 """Writes calls' recordings: one thread for all, so that a slow disk never holds the loop.
 
 A recording grows as `<call>.wav.part`, whose header is put right when it is finished and renamed; `repair_all` does
-the same, at the next start, for what a crash left behind.
+the same, at the next start, for what a crash left behind. An empty file of the call's name in the folder `due` says
+that a finished recording is still to be filed (`gateway.recording_desk`): it is there before the file has its name.
 """
 
 import asyncio
@@ -28,9 +29,15 @@ GATHER = 0.25
 class RecordingThread:
     """The one thread that touches recording files. Blocks go to it in few jobs, each many calls'."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, due: Path | None = None) -> None:
+        """
+        Args:
+            due: where it is said which recordings are to be filed; None: nobody files them.
+        """
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self.due = due
+        for each in (folder, due or folder):
+            each.mkdir(parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recording")
         self._waiting: list[tuple[Recording, bytes | int]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -140,13 +147,24 @@ class Recording:
         if self._file is None:
             return None
         self._file.close()
-        with self._part.open("r+b") as file:
-            repair(file)
-        self._part.rename(self.path)
-        return self.path
+        return finish_part(self._part, self._thread.due)
 
 
-def repair_all(folder: Path) -> list[Path]:
+def finish_part(part: Path, due: Path | None) -> Path:
+    """Put the header right and give the file its name.
+
+    Raises:
+        BadWav: it is none that could be repaired.
+    """
+    with part.open("r+b") as file:
+        repair(file)
+    path = part.with_suffix("")
+    if due is not None:
+        (due / path.stem).touch()
+    return part.rename(path)
+
+
+def repair_all(folder: Path, due: Path | None = None) -> list[Path]:
     """Finish what a crash left unfinished; return the recordings that were.
 
     What cannot be repaired (the crash came before the header was whole) is set aside: it must not keep us from
@@ -155,10 +173,9 @@ def repair_all(folder: Path) -> list[Path]:
     repaired = []
     for part in sorted(folder.glob("*.wav.part")):
         try:
-            with part.open("r+b") as file:
-                repair(file)
+            repaired.append(finish_part(part, due))
         except BadWav:
             part.rename(part.with_suffix(".broken"))
-            continue
-        repaired.append(part.rename(part.with_suffix("")))
+            if due is not None:
+                (due / part.name.partition(".")[0]).touch()
     return repaired

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from control.api.ports import Health, ProcessState
+from control.api.ports import Health, ProcessState, RecordingStoreAway
 from control.api.rest_api import ApiParts, RestApi
 from control.api.shapes import call_object
 from control.api.tenant_endpoints import TenantParts
@@ -26,6 +26,8 @@ from gateway.audio_fetch import AudioFetch
 from gateway.call_house import CallHouse, node_of
 from gateway.delivering import delivering
 from gateway.egress import Egress
+from gateway.recording_house import recording_house
+from gateway.recording_room import RecordingRoom
 from gateway.secret_keys import load_webhook_secret, secret_keys
 from gateway.server import our_version
 from gateway.settings import Settings, networks_of
@@ -51,6 +53,8 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
         house.hears_of_events.append(worker.notify)
         await stack.enter_async_context(delivering(worker))
         await _ensure_first_key(house, settings)
+        fetch_audio = AudioFetch(egress)
+        room = await stack.enter_async_context(recording_house(settings, house, decode=fetch_audio.decoded))
         yield RestApi(
             ApiParts(
                 calls=house.service,
@@ -60,8 +64,9 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 effective=house.reception.effective,
                 policy=egress_policy(settings),
                 news=house.news,
-                fetch_audio=AudioFetch(egress),
-                health=_HealthChecks(house),
+                fetch_audio=fetch_audio,
+                recordings=room,
+                health=_HealthChecks(house, room),
                 webhooks=WebhookParts(policy=egress_policy(settings), cipher=cipher, sending=worker),
                 carriers=lambda: frozenset(account.carrier for account in house.accounts.all()),
                 gaps=house.service.gaps.typical,
@@ -152,13 +157,14 @@ def described(record: CallRecord) -> dict[str, object]:
 
 
 class _HealthChecks:
-    """Asks the database, and says of each account whether it could be asked."""
+    """Asks the database and the recordings' store, and says of each account whether it could be asked."""
 
-    def __init__(self, house: CallHouse) -> None:
+    def __init__(self, house: CallHouse, room: RecordingRoom) -> None:
         self._house = house
+        self._room = room
 
     async def __call__(self) -> Mapping[str, Health]:
-        found = {"database": await self._database()}
+        found = {"database": await self._database(), "recordings": await self._recordings()}
         if self._house.live.redis is not None:
             found["redis"] = await self._house.live.redis()
         reasons = self._house.unready()
@@ -172,6 +178,12 @@ class _HealthChecks:
             return Health(ok=True, latency=await self._house.store.ping())
         except StoreUnavailable as error:
             return Health(ok=False, detail=str(error))
+
+    async def _recordings(self) -> Health:
+        try:
+            return Health(ok=True, latency=await self._room.ping())
+        except RecordingStoreAway as away:
+            return Health(ok=False, detail=str(away))
 
 
 # A call that no carrier knows: asking for it shows whether the account can be asked.

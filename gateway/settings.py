@@ -35,6 +35,8 @@ from telephony.telnyx.webhooks import verify_key
 PREFIX = "OFFHOOK_"
 CONFIG = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG = Path("offhook.toml")
+_STORES = ("s3", "gs", "az", "file")
+"""Kinds of stores that recordings may be kept in."""
 
 
 class ConfigUnreadable(Exception):
@@ -71,6 +73,17 @@ def _networks(text: str) -> str:
 def networks_of(text: str | None) -> list[str]:
     """Return the networks of a list."""
     return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def _recording_store(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in _STORES or parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError(f"is a URL with one of {', '.join(_STORES)}, and without credentials")
+    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
+        raise ValueError("names a folder as file:///folder")
+    if parts.scheme != "file" and not parts.netloc:
+        raise ValueError("names no bucket")
+    return url
 
 
 def _database(url: SecretStr) -> SecretStr:
@@ -483,6 +496,43 @@ class Settings(BaseSettings):
     )
     recording: bool = Field(
         default=True, description="Stereo recording of every call: caller left, agent right."
+    )
+    recording_format: Literal["wav", "flac", "mp3", "opus"] = Field(
+        default="wav",
+        description="What recordings are kept as. All but `wav` need ffmpeg; a minute is 1.9 MB as wav, at most "
+        "0.24 MB as mp3, 0.18 MB as opus.",
+    )
+    recording_store: Annotated[str, AfterValidator(_recording_store)] | None = Field(
+        default=None,
+        description="Where recordings are kept: `s3://bucket/prefix` (any S3-compatible store), `gs://...`, `az://...` "
+        "or `file:///folder`. Unset: the folder `recordings` of the data folder.",
+    )
+    recording_store_endpoint: Annotated[str, AfterValidator(_web_url)] | None = Field(
+        default=None, description="Where an S3-compatible store is that is not Amazon's."
+    )
+    recording_store_region: str | None = Field(default=None, min_length=1, description="Its region.")
+    recording_store_key_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The access key's id. Unset: the environment's, the machine's or the cloud's own credentials.",
+    )
+    recording_store_secret: SecretStr | None = Field(default=None, description="That key's secret.")
+    transcription_url: Annotated[str, AfterValidator(_web_url)] | None = Field(
+        default=None,
+        description="Base URL of an OpenAI-compatible transcription endpoint, such as https://api.openai.com/v1, by "
+        "which recordings are transcribed when that is asked for.",
+    )
+    transcription_api_key: SecretStr | None = Field(default=None, description="The key that endpoint wants.")
+    transcription_model: str = Field(
+        default="whisper-1",
+        min_length=1,
+        description="Its model. One that tells no times gives a sentence per ten minutes of a track.",
+    )
+    recording_retention_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=36_500,
+        description="Days after which a recording is erased; unset: kept until somebody erases it.",
     )
     trace: bool = Field(
         default=False, description="A JSONL trace of every call for `offhook replay`: holds all audio."

@@ -30,6 +30,8 @@ class StallWatch:
     `stalled` once, from the timer or from within `grown`.
     """
 
+    __slots__ = ("_bounds", "_stalled", "_timer", "paused")
+
     def __init__(self, bounds: WriteBounds, stalled: Callable[[], None]) -> None:
         self.paused = False
         self._bounds = bounds

@@ -133,6 +133,14 @@ class Resampler:
         self._held = bytes(2 * self._plan.history)
         self._periods = 0
 
+    def lead_in(self) -> None:
+        """Before the first audio: have silence go first, as long as what is withheld.
+
+        From there on whole periods come out as they go in, a 20 ms frame for a 20 ms frame, later by `delay`.
+        """
+        withheld = self._reach - self._plan.history
+        self._held += bytes(2 * (withheld + -withheld % self._taken))
+
     def feed(self, pcm: bytes) -> bytes:
         """Take 16-bit samples and return those of the other rate that are now certain."""
         data = self._held + pcm

@@ -26,6 +26,15 @@ class Transcoder:
         self.delay = 0.0 if self._resampler is None else self._resampler.delay
         self._half = b""
 
+    def lead_in(self) -> None:
+        """Before a run's first audio: have it follow as much silence as is withheld.
+
+        It is heard no later for it. But whole frames give whole frames: else the first would lack its end, and where
+        only whole frames are passed on, each would wait for the next.
+        """
+        if self._resampler is not None:
+            self._resampler.lead_in()
+
     def feed(self, audio: bytes) -> bytes:
         if self.passthrough:
             return audio

@@ -79,6 +79,8 @@ class Turn:
 class TurnTracker:
     """Keeps the floor and the list of turns. Told what happened; never decides that a barge-in is one."""
 
+    __slots__ = ("_open", "barge_ins", "floor", "turns")
+
     def __init__(self) -> None:
         self.floor = Floor.NOBODY
         self.turns: list[Turn] = []

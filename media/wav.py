@@ -12,7 +12,7 @@ a file that does not say what it would hold: `repair` then takes the header from
 
 import struct
 from dataclasses import dataclass
-from io import SEEK_END
+from io import SEEK_END, BytesIO
 from typing import BinaryIO
 
 from media.audio import AudioFormat, Encoding
@@ -122,6 +122,40 @@ def _write(file: BinaryIO, header: WavHeader, data: int, length: int) -> int:
     file.write(fresh)
     file.flush()
     return length
+
+
+def content_length(file: BinaryIO) -> tuple[WavHeader, int]:
+    """Return what a file holds and how many bytes of it, by its own account; what is not there does not count."""
+    layout = _layout(file)
+    there = max(0, file.seek(0, SEEK_END) - layout.data)
+    return layout.header, there if layout.length == UNKNOWN else min(there, layout.length)
+
+
+def stretch(file: BinaryIO, begin: int, samples: int) -> bytes:
+    """Return so many samples of every channel from one on; fewer where the file ends."""
+    layout = _layout(file)
+    block = layout.header.block_bytes
+    file.seek(layout.data + begin * block)
+    left = samples * block if layout.length == UNKNOWN else layout.length - begin * block
+    audio = file.read(max(0, min(samples * block, left)))
+    return audio[: len(audio) // block * block]
+
+
+def disagreement(head: bytes, size: int) -> str | None:
+    """Return in how far the first bytes of a file do not agree with its size; None if they do.
+
+    Args:
+        head: at least the header, 64 bytes of ours.
+    """
+    try:
+        layout = _layout(BytesIO(head))
+    except BadWav as bad:
+        return str(bad)
+    if layout.length == UNKNOWN:
+        return "its header does not say how long it is"
+    if layout.data + layout.length > size:
+        return f"its header promises {layout.data + layout.length - size} bytes that are not there"
+    return None
 
 
 def read(file: BinaryIO) -> tuple[WavHeader, bytes]:

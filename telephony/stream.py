@@ -89,6 +89,26 @@ class CarrierStream:
     `mark` and `clear` return the message for its owner to send. A replaced stream is a new machine.
     """
 
+    __slots__ = (
+        "_clear",
+        "_lessons",
+        "_malformed_at",
+        "_mark",
+        "_media",
+        "_outbound_follows",
+        "_unnumbered",
+        "_wire",
+        "carrier_call_id",
+        "faults",
+        "inbound",
+        "malformed",
+        "outbound",
+        "scan",
+        "state",
+        "stream_id",
+        "unrecognised",
+    )
+
     def __init__(self, wire: CarrierWire, *, outbound: AudioFormat | None = None) -> None:
         """Wait for `wire`'s first frame; `outbound` is what the carrier was told to expect from us.
 

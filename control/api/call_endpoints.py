@@ -12,7 +12,7 @@ from control.agents import AgentConfig
 from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Query, Reply, Text, endpoint
 from control.api.outgoing_urls import check_url
 from control.api.page_queries import PageQuery
-from control.api.ports import CallControl
+from control.api.ports import CallControl, RecordingRoom
 from control.api.problem import Problem
 from control.api.repetition import repeated
 from control.api.shapes import (
@@ -181,7 +181,9 @@ class NotesBody(Body):
 class CallEndpoints:
     """Calls as users see them. Driven by the routes."""
 
-    def __init__(self, calls: CallControl, store: Store, policy: EgressPolicy) -> None:
+    def __init__(
+        self, calls: CallControl, store: Store, policy: EgressPolicy, recordings: RecordingRoom
+    ) -> None:
         """
         Args:
             policy: where users may have us send something.
@@ -189,6 +191,7 @@ class CallEndpoints:
         self._calls = calls
         self._store = store
         self._policy = policy
+        self._recordings = recordings
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
         return [
@@ -303,6 +306,7 @@ class CallEndpoints:
             raise _is_live()
         match await self._store.delete_call(asked.tenant_id, call_id, datetime.now(UTC)):
             case Deletion.ERASED:
+                self._recordings.erase_soon()
                 return web.Response(status=204)
             case Deletion.LIVE:
                 raise _is_live()
@@ -310,14 +314,22 @@ class CallEndpoints:
                 raise no_such_call()
 
     async def _record(self, tenant_id: str, call_id: str) -> CallRecord:
-        """A call's process knows most of it; of what is kept, whether it was erased, and what others add."""
+        """A call's process knows most of it; the store, whether it was erased, and what others add."""
         kept = await self._store.call(tenant_id, call_id)
         known = self._calls.live_record(tenant_id, call_id)
         if known is None or (kept is None and not known.live):
             known = kept
         if known is None:
             raise no_such_call()
-        return known if kept is None else replace(known, notes=kept.notes, extracted_data=kept.extracted_data)
+        if kept is None:
+            return known
+        return replace(
+            known,
+            notes=kept.notes,
+            extracted_data=kept.extracted_data,
+            has_recording=kept.has_recording,
+            recording_cost=kept.recording_cost,
+        )
 
 
 def refusal(refused: Refused) -> Problem:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from control.api.call_endpoints import no_such_call, refusal
 from control.api.command_bodies import EndBody, GatherBody, InvalidDestination, SayBody, TransferBody
 from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
-from control.api.ports import AudioUnavailable, CallControl, FetchAudio, FetchedAudio
+from control.api.ports import AudioUnavailable, CallControl, FetchAudio, FetchedAudio, RecordingRoom
 from control.api.problem import Problem
 from control.api.shapes import (
     Done,
@@ -20,6 +20,7 @@ from control.api.shapes import (
     gather_shape,
     transfer_shape,
 )
+from control.recordings import RecordingState
 from control.requests import (
     Accepted,
     After,
@@ -88,7 +89,10 @@ class HoldBody(Body):
 class ControlEndpoints:
     """Driven by the routes: makes a request of each, asks the call, and answers what it says."""
 
-    def __init__(self, calls: CallControl, store: Store, fetch_audio: FetchAudio) -> None:
+    def __init__(
+        self, calls: CallControl, store: Store, fetch_audio: FetchAudio, recordings: RecordingRoom
+    ) -> None:
+        self._recordings = recordings
         self._calls = calls
         self._store = store
         self._fetch_audio = fetch_audio
@@ -145,6 +149,7 @@ class ControlEndpoints:
                 self._command(
                     f"recording/{action.value}", self._recording(action), NoBody,
                     f"{action.value.capitalize()} the recording",
+                    problems=("no_verbatim_voice",) if action is RecordingAction.START else (),
                 )
                 for action in RecordingAction
             ),
@@ -236,8 +241,7 @@ class ControlEndpoints:
 
     async def play(self, asked: Asked[NoQuery, PlayBody]) -> Answer:
         body = asked.body
-        source = body.url or f"recording:{body.recording_id}"
-        fetched = await self._audio(asked, source)
+        source, fetched = await self._to_play(asked)
         await self._ask(
             asked,
             PlayAudio(
@@ -245,6 +249,20 @@ class ControlEndpoints:
             ),
         )
         return Reply(Done())
+
+    async def _to_play(self, asked: Asked[NoQuery, PlayBody]) -> tuple[str, FetchedAudio]:
+        """What the caller is to hear, and where it is from."""
+        body = asked.body
+        if body.url is not None:
+            return body.url, await self._audio(asked, body.url)
+        recording_id = body.recording_id or ""
+        recording = await self._store.recordings.by_id(asked.tenant_id, recording_id)
+        if recording is None or recording.state is not RecordingState.READY:
+            raise Problem(404, "recording_not_available", "there is no such recording to play")
+        try:
+            return f"recording:{recording_id}", await self._recordings.audio(recording)
+        except AudioUnavailable as error:
+            raise Problem(422, "audio_unavailable", str(error)) from error
 
     async def stop_playing(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         await self._ask(asked, StopPlaying())

@@ -24,7 +24,7 @@ _BODY = (
     "invalid_json", "incomplete_body", "request_timeout", "content_too_large", "unsupported_media_type", "invalid_body",
 )  # fmt: skip
 _ONCE = ("invalid_header", "idempotency_conflict", "idempotency_in_progress")
-_MEANINGS = {200: "Done.", 201: "Made.", 202: "Accepted.", 204: "Gone."}
+_MEANINGS = {200: "Done.", 201: "Made.", 202: "Accepted.", 204: "Gone.", 206: "A part of it."}
 
 _INTRODUCTION = """\
 Control of live calls, their records and their events.

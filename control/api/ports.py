@@ -1,6 +1,6 @@
 """What the API needs of the rest of the house."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -11,6 +11,8 @@ from control.call_gather import GatherView
 from control.call_record import CallRecord
 from control.call_transfer import TransferView
 from control.dialling import DialOutcome, DialRequest
+from control.recording_check import Found, Remedy
+from control.recordings import Recording
 from control.requests import Answer, CallRequest
 
 
@@ -114,6 +116,76 @@ class FetchedAudio:
 
     audio: bytes
     rate: int
+
+
+class RecordingStoreAway(Exception):
+    """The store of the recordings does not answer, or not us; the message says what it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingLink:
+    """Where a recording can be had for a while, by whoever knows the URL."""
+
+    url: str
+    expires_at: datetime
+
+
+class RecordingRoom(Protocol):
+    """The files of recordings (`gateway.recording_room`). Everything may raise `RecordingStoreAway`."""
+
+    @property
+    def transcribes(self) -> bool:
+        """Whether there is a provider of transcriptions."""
+        ...
+
+    async def link(self, recording: Recording, seconds: int) -> RecordingLink:
+        """Make a link that is good for so many seconds."""
+        ...
+
+    def check_link(self, call_id: str, expires: str, signature: str) -> None:
+        """
+        Raises:
+            LinkInvalid: the link is none of ours, or its time is over.
+        """
+        ...
+
+    async def size(self, recording: Recording) -> int | None:
+        """Return the bytes of its file; None: it is not there."""
+        ...
+
+    def read(self, recording: Recording, begin: int, end: int) -> AsyncIterator[bytes]:
+        """Return the bytes from `begin` to before `end`, a block at a time.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        ...
+
+    async def audio(self, recording: Recording) -> FetchedAudio:
+        """Return it as a caller can be played it.
+
+        Raises:
+            AudioUnavailable: it is not there, or too long.
+        """
+        ...
+
+    async def find(self, record: CallRecord, recording: Recording | None) -> Found:
+        """Return whatever there is of a call's recording."""
+        ...
+
+    async def put_right(
+        self, record: CallRecord, recording: Recording | None, found: Found, remedy: Remedy
+    ) -> list[str]:
+        """Do what makes row and file agree; return what was changed."""
+        ...
+
+    def erase_soon(self) -> None:
+        """Something was erased in the database: its files are to go."""
+        ...
+
+    def transcribe_soon(self) -> None:
+        """A transcription was asked for."""
+        ...
 
 
 class FetchAudio(Protocol):

@@ -51,6 +51,12 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     "no_gather": ProblemCode(404, "No digits have been gathered on the call."),
     "recording_not_enabled": ProblemCode(404, "The call was not recorded."),
     "recording_not_available": ProblemCode(404, "The recording is not there yet, or no more."),
+    "transcription_not_configured": ProblemCode(501, "There is no provider of transcriptions."),
+    "invalid_link": ProblemCode(403, "The download link is not one of ours, or its time is over."),
+    "range_not_satisfiable": ProblemCode(416, "The recording has no such bytes."),
+    "recording_store_unavailable": ProblemCode(
+        503, "The store of the recordings does not answer; `detail` has what it says."
+    ),
     # Repetitions
     "idempotency_conflict": ProblemCode(409, "The idempotency key was used for another request."),
     "idempotency_in_progress": ProblemCode(

@@ -47,7 +47,13 @@ class CallFailed(Outcome):
 
 
 class RecordingReady(Data):
-    """The recording can be had."""
+    """The recording can be had: it comes after `call.ended`."""
+
+    recording_id: str
+    duration_seconds: float
+    channels: int
+    format: str = Field(description="wav, flac, mp3 or opus.")
+    bytes: int
 
 
 class DigitReceived(Data):

@@ -20,7 +20,8 @@ from control.api.event_endpoints import EventEndpoints
 from control.api.gate import Gate
 from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
-from control.api.ports import CallControl, Effective, FetchAudio, HealthChecks
+from control.api.ports import CallControl, Effective, FetchAudio, HealthChecks, RecordingRoom
+from control.api.recording_endpoints import RecordingEndpoints
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
 from control.api.tenant_endpoints import TenantEndpoints, TenantParts
@@ -46,6 +47,7 @@ class ApiParts:
     """Where users may send us."""
     news: EventNews
     fetch_audio: FetchAudio
+    recordings: RecordingRoom
     health: HealthChecks
     webhooks: WebhookParts
     carriers: Callable[[], frozenset[str]]
@@ -81,15 +83,17 @@ class RestApi:
             proxies=TrustedProxies(parts.trusted_proxies),
             idempotency=parts.store.idempotency,
         )
+        self._recordings = RecordingEndpoints(parts.store, parts.recordings)
         desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
-            *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy).endpoints(),
+            *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy, parts.recordings).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news, parts.tenants.tenancy).endpoints(),
-            *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio).endpoints(),
+            *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio, parts.recordings).endpoints(),
             *AgentEndpoints(desk, parts.effective).endpoints(),
             *AgentVersionEndpoints(desk).endpoints(),
             *AgentToolEndpoints(desk).endpoints(),
+            *self._recordings.endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
             *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
             *TenantEndpoints(parts.store, gate, parts.tenants).endpoints(),
@@ -112,6 +116,7 @@ class RestApi:
 
     def add_to(self, app: web.Application) -> None:
         self._reception.add_to(app, self.endpoints)
+        self._recordings.add_to(app)
         Pages(self.document()).add_to(app)
         app.on_shutdown.append(self._let_followers_go)
 

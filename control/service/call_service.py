@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import structlog
 
-from control.agent_run import EffectiveAgent
+from control.agent_run import EffectiveAgent, recorded
 from control.agents import Agent, ad_hoc_agent
 from control.api.ports import FetchAudio
 from control.brief import CallBrief, CallPorts
@@ -436,7 +436,7 @@ class CallService:
             node=self._parts.node,
             started_at=now,
             rate_per_minute=effective.rate_per_minute,
-            recording_enabled=effective.policy.record,
+            recording_enabled=bool(effective.config.recording),
             metadata={**(agent.config.metadata or {}), **request.metadata},
             webhook_url=request.webhook_url or agent.config.webhook_url,
         )
@@ -630,9 +630,9 @@ class _Memory:
 
 def _as_wished(agent: EffectiveAgent, request: DialRequest) -> EffectiveAgent:
     """The agent, as this one call wants it."""
-    policy = agent.policy
     if request.record is not None:
-        policy = replace(policy, record=request.record)
+        agent = recorded(agent, request.record)
+    policy = agent.policy
     if request.max_duration is not None:
         longest = min(float(request.max_duration), policy.deadlines.max_duration)
         policy = replace(policy, deadlines=replace(policy.deadlines, max_duration=longest))
@@ -652,7 +652,7 @@ def _with_agent(
         agent_id=agent.agent_id if agent is not None else None,
         agent_version=agent.version if agent is not None else None,
         rate_per_minute=effective.rate_per_minute if effective is not None else Decimal(0),
-        recording_enabled=effective is not None and effective.policy.record,
+        recording_enabled=effective is not None and bool(effective.config.recording),
         metadata=dict(agent.config.metadata or {}) if agent is not None else {},
         webhook_url=agent.config.webhook_url if agent is not None else None,
     )

@@ -452,12 +452,8 @@ class LiveCall:
 
     def _take_summary(self) -> None:
         summary = self._media.summary if self._media is not None else None
-        if summary is None:
-            return
-        self._call.amend(lambda record: with_summary(record, summary))
-        if summary.recording is not None:
-            ready = self._chronicle.entry("call.recording_ready", {}, self._world.now())
-            self.ledger.write(self.record, [ready])
+        if summary is not None:
+            self._call.amend(lambda record: with_summary(record, summary))
 
     # The end
 
@@ -503,7 +499,7 @@ class LiveCall:
         return Hangup(command_id=self._world.new_id("cmd"), carrier_call_id=call_id)
 
 
-_OURS = ("call.answered", "call.started", "call.ended", "agent.lost", "recording_ready", "tool.invoked")
+_OURS = ("call.answered", "call.started", "call.ended", "agent.lost", "tool.invoked")
 """Of the media's entries, those whose news the call's machine gives."""
 
 
@@ -518,7 +514,6 @@ def with_summary(record: CallRecord, summary: MediaSummary) -> CallRecord:
         latency_turns=summary.latency_turns,
         usage={name: value for name, value in summary.usage.items() if isinstance(value, int)},
         ws_unavailable=record.ws_unavailable or summary.ws_unavailable,
-        has_recording=summary.recording is not None,
     )
 
 

@@ -87,6 +87,7 @@ class Reception:
             goodbye=deadlines.goodbye,
             silence=deadlines.silence,
             silence_prompts=config.silence_prompts,
+            recording_consent=config.recording_consent_prompt,
             voicemail=VoicemailAction(config.voicemail.action.value),
             voicemail_message=config.voicemail.message,
         )

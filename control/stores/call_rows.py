@@ -16,7 +16,7 @@ FIELDS = tuple(column.name for column in calls.columns if column.name not in ("i
 
 # A call's owner never changes them after the first save: other hands may have.
 _FIXED = frozenset({"call_id", "tenant_id", "started_at"})
-_OTHER_HANDS = frozenset({"notes", "extracted_data"})
+_OTHER_HANDS = frozenset({"notes", "extracted_data", "has_recording", "recording_cost"})
 
 
 def row_of(record: CallRecord) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from control.call_record import LIVE, CallRecord, EventRecord
 from control.stores.call_filters import CallFilters
 from control.stores.call_rows import changes_of, details_of, record_of, row_of
-from control.stores.columns import EPOCH, Instant, Text
+from control.stores.columns import EPOCH, Instant, Money, Text
 from control.stores.database import Database
 from control.stores.deliveries import Deliveries
 from control.stores.errors import Taken
@@ -28,9 +28,10 @@ from control.stores.events import Events
 from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome, Idempotency
 from control.stores.keyset import Keyset, Page
+from control.stores.recordings import owe_erasure
 from control.stores.search import Search
 from control.stores.search import index as call_search
-from control.stores.tables import call_details, calls, erased_calls, turns
+from control.stores.tables import call_details, calls, erased_calls, recordings, turns
 from control.stores.tool_logs import ToolLogs
 from telephony.causes import CallStatus
 
@@ -159,9 +160,10 @@ class Calls:
         if record.live:
             fresh.append(calls.c.status.in_(_LIVE))
         statement = update(calls).where(_is(record.tenant_id, record.call_id), *fresh)
-        number: int | None = await connection.scalar(
-            statement.values(changes_of(record)).returning(calls.c.id)
-        )
+        # What the recording costs is known after the last save.
+        total = literal(record.total_cost - record.recording_cost, Money()) + calls.c.recording_cost
+        changes = changes_of(record) | {"total_cost": total}
+        number: int | None = await connection.scalar(statement.values(changes).returning(calls.c.id))
         return number
 
     async def _insert(self, connection: AsyncConnection, record: CallRecord) -> int | None:
@@ -229,16 +231,23 @@ class Calls:
     async def delete(self, tenant_id: str, call_id: str, now: datetime) -> Deletion:
         """Erase an ended call, its events and deliveries, for good: no late save brings it back.
 
-        The recording's file is not ours to delete; its row goes.
+        Its files are deleted afterwards (`Recordings.erasures`).
         """
         async with self._database.write() as connection:
-            query = select(calls.c.id, calls.c.status).where(_is(tenant_id, call_id)).with_for_update()
+            query = (
+                select(calls.c.id, calls.c.status, calls.c.node)
+                .where(_is(tenant_id, call_id))
+                .with_for_update()
+            )
             row = (await connection.execute(query)).one_or_none()
             if row is None:
                 return Deletion.MISSING
             if row.status in _LIVE:
                 return Deletion.LIVE
             await connection.execute(insert(erased_calls).values(call_id=call_id, erased_at=now))
+            kept = select(recordings.c.path).where(recordings.c.call_id == call_id)
+            path = await connection.scalar(kept)
+            await owe_erasure(connection, tenant_id, call_id, row.node, path, now, whole_call=True)
             await self._search.drop(connection, row.id)
             await connection.execute(delete(calls).where(calls.c.id == row.id))
             return Deletion.ERASED

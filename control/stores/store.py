@@ -29,6 +29,7 @@ from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
 from control.stores.numbers import Numbers
 from control.stores.platform import Platform
+from control.stores.recordings import Recordings
 from control.stores.statistics import Statistics
 from control.stores.tenants import Tenants
 from control.stores.tool_logs import ToolLogs
@@ -48,6 +49,7 @@ class Store:
         self.extractions = Extractions(database)
         self.idempotency = Idempotency(database)
         self.keys = Keys(database)
+        self.recordings = Recordings(database)
         self.statistics = Statistics(database)
         self.numbers = Numbers(database)
         self.platform = Platform(database)

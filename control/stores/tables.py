@@ -79,6 +79,7 @@ calls = Table(
     Column("notes", Text),
     Column("ws_unavailable", Boolean, nullable=False),
     Column("drain_forced", Boolean, nullable=False),
+    Column("recording_consent", Boolean),
     Column("webhook_url", Text),
     Column("usage", Document, nullable=False),
     # What follows from the above by `CallRecord`'s own properties, kept to be summed and sorted by.
@@ -411,6 +412,37 @@ recordings = Table(
     Column("started_at", Instant, nullable=False),
     Column("ready_at", Instant),
     Column("expires_at", Instant),
+    Column("agent_id", Text),
+    Column("erased_at", Instant),
+    Column("transcription_state", Text),
+    Column("transcription_requested_at", Instant),
+    Column("transcription_due_at", Instant),
+    Column("transcription_finished_at", Instant),
+    Column("transcription_problem", Text),
+    Column("transcription", Document),
 )
 Index(None, recordings.c.tenant_id, recordings.c.started_at)
 Index(None, recordings.c.expires_at)
+_to_transcribe = text("transcription_state = 'pending'")
+Index(
+    "ix_recordings_transcription_due",
+    recordings.c.transcription_due_at,
+    sqlite_where=_to_transcribe,
+    postgresql_where=_to_transcribe,
+)
+
+recording_erasures = Table(
+    "recording_erasures",
+    metadata,
+    Column("id", Identity, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("path", Text),
+    Column("whole_call", Boolean, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Files that are to go, when nothing else knows of them any more: in the store (`path`, until that is done), and
+whatever else `node` has of the call in its data folder."""
+Index(None, recording_erasures.c.node)

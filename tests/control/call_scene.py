@@ -54,6 +54,7 @@ class Scene:
         *,
         capabilities: Capabilities | None = None,
         built_in: BuiltInRequest | ToolRefused | None = None,
+        recorded: bool = False,
         filler: ToolFiller | None = None,
         **brief: Any,
     ) -> None:
@@ -67,6 +68,7 @@ class Scene:
             from_number=CALLER if inbound else US,
             to_number=US if inbound else CALLER,
             started_at=BEGUN,
+            recording_enabled=recorded,
         )
         self.carrier = carrier
         self.now = 0.0

@@ -719,7 +719,16 @@ def test_audio_in_another_format_is_turned_into_the_carriers() -> None:
     rig.speak(bytes(48_000))
     rig.done()
     rig.until(3.0)
-    assert rig.line.played(3.0) == 8_000
+    assert rig.line.played(3.0) == 8_000 + 160  # the resampler's delay, made a whole frame
+
+
+def test_audio_that_comes_in_real_time_in_another_format_waits_for_no_other() -> None:
+    rig = Rig(audio=PCM16_24K).up()
+    rig.begin()
+    for number in range(1, 20):
+        rig.speak(bytes(960))
+        assert rig.bridge.carrier.playout.sent == 160 * number
+        rig.until(rig.now + 0.020)
 
 
 # --- whatever comes

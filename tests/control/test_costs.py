@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.call_record import CallRecord
-from control.costs import ModelPrice, Tariff, priced
+from control.costs import ModelPrice, Tariff, priced, recorded_cost
 from telephony.causes import Direction
 
 BEGUN = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -67,7 +67,8 @@ def test_the_total_is_the_sum_of_its_parts_less_the_discount() -> None:
         recording_per_minute=Decimal("0.002"),
         transfer_per_minute=Decimal("0.03"),
     )
-    call = priced(record(has_recording=True, transfer_duration_seconds=120), MODEL, tariff)
+    recorded = recorded_cost(Decimal(90), tariff)
+    call = priced(record(recording_cost=recorded, transfer_duration_seconds=120), MODEL, tariff)
     assert call.call_cost == Decimal("0.018750")  # 1.5 minutes at 0.0125
     assert call.llm_discount == Decimal("0.052400")  # a quarter of 0.2096
     assert call.recording_cost == Decimal("0.003000")  # 1.5 minutes at 0.002
@@ -80,8 +81,11 @@ def test_a_call_that_was_never_answered_costs_nothing() -> None:
     assert priced(record(answered_at=None, usage={}), MODEL, tariff).total_cost == 0
 
 
-def test_what_is_not_recorded_costs_no_recording() -> None:
-    assert priced(record(), MODEL, Tariff(recording_per_minute=Decimal(1))).recording_cost == 0
+def test_a_recording_costs_by_its_own_length() -> None:
+    tariff = Tariff(recording_per_minute=Decimal("0.002"))
+    assert recorded_cost(Decimal("30.5"), tariff) == Decimal("0.001017")
+    assert recorded_cost(Decimal(30), Tariff()) == 0
+    assert priced(record(), MODEL, tariff).recording_cost == 0
 
 
 def test_the_currency_is_the_tariffs() -> None:

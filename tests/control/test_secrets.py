@@ -73,3 +73,12 @@ def test_new_keys_are_keys_and_differ() -> None:
 
 def test_no_key_is_shown() -> None:
     assert OLD not in repr(SecretKeys([OLD])) + str(vars(SecretKeys([OLD])))
+
+
+def test_keys_for_other_purposes_are_made_of_ours_and_none_of_them() -> None:
+    first, second = new_key(), new_key()
+    derived = SecretKeys([first, second]).derived("links")
+    assert derived == SecretKeys([first]).derived("links") + SecretKeys([second]).derived("links")
+    assert derived[0] != SecretKeys([first]).derived("others")[0]
+    assert {len(each) for each in derived} == {32}
+    assert first.encode() not in derived[0]

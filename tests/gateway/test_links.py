@@ -75,6 +75,26 @@ def test_messages_go_both_ways_with_the_websockets_library(each_loop: RunAsync) 
     each_loop(scenario())
 
 
+def test_what_was_sent_in_the_turn_of_the_close_arrives_before_it(each_loop: RunAsync) -> None:
+    async def scenario() -> None:
+        heard: asyncio.Queue[str | bytes] = asyncio.Queue()
+
+        async def listen(connection: ServerConnection) -> None:
+            async for message in connection:
+                heard.put_nowait(message)
+
+        async with serve(listen, "127.0.0.1", 0) as server:
+            ear = Ear()
+            link = await connect(url_of(server), ear)
+            link.send(b"goodbye")
+            link.send(b"really")
+            link.close()
+            assert await ear.end() == (1000, "")
+            assert [heard.get_nowait(), heard.get_nowait()] == ["goodbye", "really"]
+
+    each_loop(scenario())
+
+
 def test_path_query_and_headers_arrive_as_given(real: RunAsync) -> None:
     async def scenario() -> None:
         seen: asyncio.Queue[Request] = asyncio.Queue()

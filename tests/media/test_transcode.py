@@ -79,3 +79,19 @@ def test_a_half_sample_left_at_the_end_does_not_meet_the_next_run() -> None:
     assert transcoder.feed(b"\x00\x00\x7f") == b"\xff"
     transcoder.flush()
     assert transcoder.feed(b"\x00\x00") == b"\xff"
+
+
+@pytest.mark.parametrize(("source", "target"), [pair for pair in PAIRS if pair[0] != pair[1]], ids=str)
+def test_after_a_lead_in_every_frame_gives_a_frame(source: AudioFormat, target: AudioFormat) -> None:
+    transcoder = Transcoder(source, target)
+    for _ in range(2):
+        transcoder.lead_in()
+        audio = speech_like(source, 0.1)
+        frames = [audio[at : at + source.frame_bytes] for at in range(0, len(audio), source.frame_bytes)]
+        given = [transcoder.feed(frame) for frame in frames]
+        assert {len(frame) for frame in given} == {target.frame_bytes}
+        tail = transcoder.flush()
+        assert 0 <= target.samples(tail) / target.rate <= transcoder.delay
+    other = Transcoder(source, target)
+    sound = other.feed(audio) + other.flush()
+    assert (b"".join(given) + tail).endswith(sound)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.audio import Encoding
-from media.wav import UNKNOWN, BadWav, WavHeader, read, repair
+from media.wav import UNKNOWN, BadWav, WavHeader, content_length, disagreement, read, repair, stretch
 
 STEREO = WavHeader(8_000, 2)
 HEADERS = [
@@ -197,3 +197,27 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
         except BadWav:
             continue
         assert len(samples) % header.block_bytes == 0
+
+
+@given(headers, st.integers(0, 400), st.integers(0, 500), st.integers(0, 500))
+def test_a_stretch_is_what_stands_there(header: WavHeader, blocks: int, begin: int, samples: int) -> None:
+    content = audio(blocks * header.block_bytes)
+    for told in (len(content), None):
+        file = io.BytesIO(header.bytes(told) + content)
+        block = header.block_bytes
+        assert stretch(file, begin, samples) == content[begin * block : (begin + samples) * block]
+
+
+def test_a_files_length_is_what_it_says_and_has() -> None:
+    content = STEREO.bytes(400) + audio(400)
+    assert content_length(io.BytesIO(content)) == (STEREO, 400)
+    assert content_length(io.BytesIO(content[:-100])) == (STEREO, 300)
+    assert content_length(io.BytesIO(STEREO.bytes(None) + audio(120))) == (STEREO, 120)
+
+
+def test_a_header_that_contradicts_its_file_is_told() -> None:
+    sound = STEREO.bytes(400)
+    assert disagreement(sound + audio(20), 444) is None
+    assert disagreement(sound, 443) == "its header promises 1 bytes that are not there"
+    assert disagreement(STEREO.bytes(None), 444) == "its header does not say how long it is"
+    assert disagreement(b"OggS" * 20, 80) == "it does not begin as a RIFF WAVE file"
