@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from control.agents import AgentConfig, BargeInConfig, DtmfConfig, TurnDetectionConfig
+from control.integrations import ProviderAddress
 from control.policy import BargeIn, CallPolicy
 from control.server_answer import CallChanges
 from control.templates import Filling
@@ -57,6 +58,8 @@ class EffectiveAgent:
     fallbacks: Mapping[str, SessionConfig] = field(default_factory=dict)
     """Who is asked when the provider fails, in this order, for what."""
     rate_per_minute: Decimal
+    address: ProviderAddress | None = None
+    """Where its sessions are opened; None: where the settings say."""
     signing: tuple[str, ...] = field(default=(), repr=False)
     """What proves requests to its servers; none: the gateway's own secret does."""
 

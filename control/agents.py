@@ -120,7 +120,8 @@ class AgentConfig(Part):
     )
     provider: Word | None = Field(
         default=None,
-        description="Which realtime provider it runs on; `default` is the one that the settings describe.",
+        description="Which realtime provider it runs on: the id of a provider account, `int_...`, or `default` for "
+        "the one that the settings describe.",
     )
     model: Word | None = Field(default=None, description="The model's name, as the provider has it.")
     voice: Word | None = Field(default=None, description="The voice; fixed once it has spoken.")

@@ -290,8 +290,8 @@ class Call:
             self._ending.end(EndedReason.ERROR, now)
 
     def _silence_lasted(self, now: float) -> None:
-        """Somebody who is asked for digits, dialled for or on hold may be silent."""
-        busy = self._requests.busy
+        """Somebody who is asked for digits, dialled for, on hold or kept waiting by a tool may be silent."""
+        busy = self._requests.busy or self._tools.running
         if self.ownership is Ownership.OWNED and self._ending.is_live and not busy:
             self._silence.lasted(now)
 

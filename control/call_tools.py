@@ -48,6 +48,11 @@ class CallTools:
         docket.tool_ended = self._built_in_ended
         ending.last.append(self._abandon)
 
+    @property
+    def running(self) -> bool:
+        """Whether the model waits for a tool."""
+        return bool(self._running)
+
     def asked(self, asked: ToolAsked, now: float) -> None:
         docket = self._docket
         if self._ending.decided or docket.ownership is Ownership.RELEASED:

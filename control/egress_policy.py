@@ -149,6 +149,22 @@ class EgressPolicy:
         for text in addresses:
             self._check_address(host, ip_address(text))
 
+    def excepts(self, url: str) -> bool:
+        """Whether the operator names the URL's host among the exceptions, itself or as an address of a network.
+
+        For what is connected to by others than `gateway.egress`, which check no addresses: whatever such a host
+        resolves to is the operator's own decision.
+        """
+        try:
+            parsed = URL(url)
+        except ValueError:
+            return False
+        if parsed.scheme not in ("https", "wss") and not self.allow_http:
+            return False
+        host = parsed.raw_host or ""
+        literal = _literal(host)
+        return self._trusts(host) if literal is None else self._excepted(literal)
+
     def permits(self, address: str) -> bool:
         """Whether we go to this address, whatever name led to it."""
         literal = ip_address(address)

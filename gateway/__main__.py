@@ -9,6 +9,7 @@ from gateway.commands.check import check
 from gateway.commands.demo import demo
 from gateway.commands.load import load
 from gateway.commands.openapi import openapi
+from gateway.commands.reencrypt import reencrypt
 from gateway.commands.replay import replay
 from gateway.commands.serve import serve
 from gateway.server import our_version
@@ -26,6 +27,7 @@ app.command()(carrier)
 app.command()(call)
 app.command()(load)
 app.command()(replay)
+app.command()(reencrypt)
 app.command()(check)
 app.command()(openapi)
 

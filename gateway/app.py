@@ -12,7 +12,10 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from control.api.rest_api import RestApi
+from control.integrations import DEFAULT
 from control.stores.store import Store
+from gateway.account_book import Accounts
+from gateway.accounts import TwilioAccount
 from gateway.agent_servers import AgentServers
 from gateway.agent_tools import AgentTools
 from gateway.audio_fetch import AudioFetch
@@ -21,14 +24,14 @@ from gateway.call_runner import CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.collector import quiet_collector
 from gateway.configured_agents import FORMATS, agent_providers, default_agent
-from gateway.egress import Egress
+from gateway.egress import Egress, egress_policy
 from gateway.filler_audio import FillerAudio
 from gateway.links import connect
 from gateway.live_state import live_state
 from gateway.media_auth import Authorised, MediaAuth, StreamTokens
 from gateway.recording import RecordingThread, repair_all
 from gateway.recording_files import RecordingFiles
-from gateway.rest_house import calls_secret, described, egress_policy, rest_house
+from gateway.rest_house import calls_secret, described, rest_house
 from gateway.server import create_app, create_metrics_app, serving
 from gateway.server_signing import ServerSigning
 from gateway.settings import Settings
@@ -212,13 +215,12 @@ def _certificate(settings: Settings) -> Certificate | None:
 def _public(
     settings: Settings, house: CallHouse, api: RestApi, certificate: Certificate | None
 ) -> AbstractAsyncContextManager[int]:
-    secret = settings.twilio_auth_token
     auth = MediaAuth(
         settings.media_auth.get_secret_value(),
         tokens=house.tokens,
         bound_host=settings.host,
         public_url=settings.public_url,
-        twilio_auth_token=secret.get_secret_value() if secret is not None else None,
+        twilio_secret=lambda integration_id: twilio_secret(settings, house.accounts, integration_id),
     )
     if (warning := auth.warning()) is not None:
         log.warning(warning, setting="OFFHOOK_MEDIA_AUTH")
@@ -239,6 +241,15 @@ def _public(
     api.add_to(app)
     context = certificate.context if certificate is not None else None
     return serving(app, settings.host, settings.port, tls=context)
+
+
+def twilio_secret(settings: Settings, accounts: Accounts, integration_id: str) -> str | None:
+    """Return what Twilio signs with, of one of its accounts; of the settings' own it is known without the account."""
+    if integration_id == DEFAULT:
+        secret = settings.twilio_auth_token
+        return None if secret is None else secret.get_secret_value()
+    account = accounts.find(TwilioAccount.carrier, integration_id)
+    return account.auth_token if isinstance(account, TwilioAccount) else None
 
 
 def _figures(calls: Calls, ticker: Ticker) -> Iterable[Figure]:

@@ -23,17 +23,21 @@ from control.service.admission import RENEWED, Admission
 from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
+from control.service.number_office import NumberOffice
 from control.service.ports import AgentServers, Describe, Tools, World
+from control.service.provider_accounts import ProviderAccounts
 from control.service.reception import House, Reception
 from control.service.reconciliation import PERIOD, Reconciliation
 from control.service.switchboard import Switchboard
 from control.stores.store import Store
 from control.stores.urls import sqlite_url
 from control.tenancy import Tenancy, Terms
-from gateway.accounts import Accounts, accounts_of
+from gateway.account_book import Accounts, StoredAccounts
+from gateway.accounts import settings_accounts
 from gateway.call_runner import AgentProvider, CallServices
 from gateway.calls import CallDefaults, Calls
 from gateway.configured_agents import agent_defaults, agent_providers, directory, tariff
+from gateway.egress import egress_policy
 from gateway.journal import Journal
 from gateway.live_state import LiveState
 from gateway.loop_lag import LoopLag
@@ -65,6 +69,9 @@ class CallHouse:
     directory: Directory
     reception: Reception
     accounts: Accounts
+    switchboard: Switchboard
+    office: NumberOffice
+    providers: ProviderAccounts
     service: CallService
     calls: Calls
     room: MediaRoom
@@ -114,13 +121,18 @@ async def call_house(
     async with AsyncExitStack() as stack:
         journal = Journal(settings.data_dir / "journal")
         stack.callback(journal.close)
-        accounts = accounts_of(settings)
+        tasks = TaskSet()
+        keys, allowed = secret_keys(settings), egress_policy(settings).excepts
+        accounts = Accounts(
+            settings_accounts(settings),
+            StoredAccounts(store.integrations, keys, settings.public_url, allowed, tasks),
+        )
+        providers = ProviderAccounts(store.integrations, keys, allowed)
         stack.push_async_callback(accounts.close)
+        stack.push_async_callback(tasks.close)
         lag = LoopLag(loop)
         lag.start()
         stack.callback(lag.stop)
-        tasks = TaskSet()
-        stack.push_async_callback(tasks.close)
         world = world_of(loop, services.ticker, tasks)
         news = EventNews()
         stack.callback(news.close)
@@ -134,7 +146,9 @@ async def call_house(
         keeper = Keeper(store, journal, world, stored)
         node = node_of(settings.data_dir)
         agents = directory(settings, world.wall())
-        book = AgentBook(store.agents, secret_keys(settings), new_id=world.new_id, clock=world.wall)
+        book = AgentBook(store.agents, keys, new_id=world.new_id, clock=world.wall)
+        switchboard = Switchboard(agents, book, store.numbers)
+        office = NumberOffice(store.numbers, accounts, agents, wall=world.wall, new_id=world.new_id)
         bare = BareCalls(keeper, world, node=node, agent_id=agents.default.agent_id, describe=describe)
         calls = Calls(defaults, services, bare=bare, overloaded=lag.overloaded)
         tokens = StreamTokens()
@@ -160,7 +174,8 @@ async def call_house(
                 keeper=keeper,
                 accounts=accounts,
                 reception=reception,
-                switchboard=Switchboard(agents, book, store.numbers),
+                switchboard=switchboard,
+                providers=providers,
                 room=room,
                 tools=tools,
                 servers=servers,
@@ -189,6 +204,9 @@ async def call_house(
             directory=agents,
             reception=reception,
             accounts=accounts,
+            switchboard=switchboard,
+            office=office,
+            providers=providers,
             service=service,
             calls=calls,
             room=room,

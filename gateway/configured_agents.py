@@ -7,6 +7,7 @@ from control.agent_run import AgentDefaults, EffectiveAgent, effective
 from control.agents import AgentConfig, settings_agent
 from control.costs import Tariff
 from control.directory import Directory, Unlisted, number_entry
+from control.integrations import ProviderAddress
 from control.policy import BargeIn, CallPolicy, Deadlines, DigitPolicy
 from control.variables import CallContext, variables
 from gateway.call_runner import AgentProvider
@@ -78,7 +79,21 @@ def agent_providers(settings: Settings, agent: EffectiveAgent) -> tuple[AgentPro
     """Where this agent's sessions are opened and how they are configured; first its own provider, then those that are
     asked when that one fails."""
     sessions = {agent.provider: agent.session, **agent.fallbacks}
-    return tuple(_provider(settings, name, session) for name, session in sessions.items())
+    first, *others = [_provider(settings, name, session) for name, session in sessions.items()]
+    if agent.address is not None:
+        first = _stored(agent.provider, agent.address, agent.session)
+    return (first, *others)
+
+
+def _stored(name: str, address: ProviderAddress, session: SessionConfig) -> AgentProvider:
+    """An account of the agent's tenant."""
+    return AgentProvider(
+        name=name,
+        url=address.url,
+        api_key=address.api_key,
+        config=session,
+        dialect=DIALECTS[address.dialect],
+    )
 
 
 def _provider(settings: Settings, name: str, session: SessionConfig) -> AgentProvider:

@@ -36,6 +36,7 @@ from yarl import URL
 
 from control.egress import EgressFailed, EgressFault, EgressRefused, OutgoingAnswer, OutgoingRequest
 from control.egress_policy import EgressPolicy
+from gateway.settings import Settings
 
 # At a time, in all and to one host: the slowest of all receivers must leave room for the others.
 CONNECTIONS = 256
@@ -64,6 +65,11 @@ def system_lookup(host: str) -> list[tuple[socket.AddressFamily, str]]:
     """Ask the system's resolver for every address that a stream can be opened to."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [(family, str(address[0])) for family, _, _, _, address in found]
+
+
+def egress_policy(settings: Settings) -> EgressPolicy:
+    """Where users may send us."""
+    return EgressPolicy.allowing(settings.egress_allow or "", allow_http=settings.egress_allow_http)
 
 
 class CheckedAddress(str):

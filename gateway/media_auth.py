@@ -8,13 +8,14 @@ Where Twilio signs the upgrade, and we hold the key, a wrong signature is refuse
 
 import hashlib
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from secrets import token_urlsafe
 from typing import Literal
 from urllib.parse import urlsplit
 
+from control.integrations import DEFAULT
 from telephony.signatures import SignatureRefused, equal, header
 from telephony.twilio.webhooks import verify_upgrade
 
@@ -34,6 +35,8 @@ class Authorised:
     """The call that the token was minted for."""
     generation: int | None = None
     """Which of the call's streams the token was minted for."""
+    integration_id: str = DEFAULT
+    """The carrier account of that call."""
 
 
 class MediaRefused(Exception):
@@ -56,14 +59,28 @@ class StreamTokens:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def mint(self, call_id: str, generation: int, now: float, *, lifetime: float = TOKEN_LIFETIME) -> str:
+    def mint(
+        self,
+        call_id: str,
+        generation: int,
+        now: float,
+        *,
+        integration_id: str = DEFAULT,
+        lifetime: float = TOKEN_LIFETIME,
+    ) -> str:
         """A new token for one stream."""
         self._expire(now)
         token = token_urlsafe(32)
         digest = _digest(token)
-        self._waiting[digest] = Authorised("token", call_id, generation), now + lifetime
+        self._waiting[digest] = Authorised("token", call_id, generation, integration_id), now + lifetime
         heappush(self._expiries, (now + lifetime, digest))
         return token
+
+    def look(self, token: str, now: float) -> Authorised | None:
+        """What the token was minted for, without using it."""
+        self._expire(now)
+        found = self._waiting.get(_digest(token))
+        return found[0] if found is not None else None
 
     def redeem(self, token: str, now: float) -> Authorised | None:
         """What the token was minted for, once; None if it is unknown, used or expired."""
@@ -92,13 +109,17 @@ class MediaAuth:
         tokens: StreamTokens,
         bound_host: str,
         public_url: str | None = None,
-        twilio_auth_token: str | None = None,
+        twilio_secret: Callable[[str], str | None] = lambda _: None,
     ) -> None:
+        """
+        Args:
+            twilio_secret: what Twilio signs with, of an account by its integration id.
+        """
         self._open = mode == "none" and is_loopback(bound_host) and _is_local_url(public_url)
         self._shared = shared_secret(mode)
         self._tokens = tokens
         self._public_url = public_url
-        self._twilio_auth_token = twilio_auth_token
+        self._twilio_secret = twilio_secret
 
     def warning(self) -> str | None:
         """What must be said loudly when the gateway starts."""
@@ -117,7 +138,8 @@ class MediaAuth:
             MediaRefused: 403 for a wrong signature, 404 for everything else.
         """
         if carrier == "twilio":
-            self._check_twilio(target, headers)
+            expected = self._tokens.look(token, now)
+            self._check_twilio(target, headers, DEFAULT if expected is None else expected.integration_id)
         if self._shared is not None and equal(token, self._shared):
             return Authorised("shared")
         granted = self._tokens.redeem(token, now)
@@ -127,15 +149,16 @@ class MediaAuth:
             return Authorised("none")
         raise MediaRefused(404, "unknown_stream_token", "no stream is expected here")
 
-    def _check_twilio(self, target: str, headers: Mapping[str, str]) -> None:
+    def _check_twilio(self, target: str, headers: Mapping[str, str], integration_id: str) -> None:
         """Twilio signs the exact URL of its TwiML, which is ours: never what a proxy says it was."""
-        if header(headers, "x-twilio-signature") is None or self._twilio_auth_token is None:
+        secret = self._twilio_secret(integration_id)
+        if header(headers, "x-twilio-signature") is None or secret is None:
             return
         if self._public_url is None:
             raise MediaRefused(403, "invalid_signature", "signed, but the public URL is not configured")
         url = media_origin(self._public_url) + target
         try:
-            verify_upgrade(url, headers, auth_token=self._twilio_auth_token)
+            verify_upgrade(url, headers, auth_token=secret)
         except SignatureRefused as refused:
             raise MediaRefused(403, refused.code, refused.detail) from refused
 

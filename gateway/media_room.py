@@ -13,6 +13,7 @@ import structlog
 
 from control.agent_run import EffectiveAgent
 from control.api.problem import Problem
+from control.integrations import DEFAULT
 from control.media_orders import Report
 from control.timeline import TimelineEvent
 from gateway.call_runner import AgentProvider, CallRunner, CallServices
@@ -92,11 +93,19 @@ class MediaRoom:
         self._calls.start(call)
         return call
 
-    def mint(self, call_id: str, carrier: str, generation: int, lifetime: float) -> MediaStream:
+    def mint(
+        self,
+        call_id: str,
+        carrier: str,
+        generation: int,
+        lifetime: float,
+        *,
+        integration_id: str = DEFAULT,
+    ) -> MediaStream:
         """A stream for the carrier to open, with a token of its own that is good for so many seconds."""
         now = asyncio.get_running_loop().time()
         self._streams.setdefault(call_id, _Streams()).lifetimes[generation] = lifetime
-        token = self._tokens.mint(call_id, generation, now, lifetime=lifetime)
+        token = self._tokens.mint(call_id, generation, now, integration_id=integration_id, lifetime=lifetime)
         return MediaStream(url=f"{self._media_url}/media/{carrier}/{token}")
 
     def revoke(self, call_id: str) -> None:

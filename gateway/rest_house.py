@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
@@ -15,17 +15,18 @@ from control.api.tenant_endpoints import TenantParts
 from control.api.webhook_endpoints import WebhookParts
 from control.call_record import CallRecord
 from control.deliveries import DeliveryWorker
-from control.egress_policy import EgressPolicy
 from control.secrets import Cipher
 from control.stores.errors import StoreUnavailable
 from control.stores.keys import DEFAULT_TENANT
 from control.stores.tenants import Tenant
 from control.webhook_post import WebhookPost
+from gateway.account_desk import AccountDesk
 from gateway.accounts import Account
 from gateway.audio_fetch import AudioFetch
 from gateway.call_house import CallHouse, node_of
 from gateway.delivering import delivering
-from gateway.egress import Egress
+from gateway.egress import Egress, egress_policy
+from gateway.links import connect
 from gateway.recording_house import recording_house
 from gateway.recording_room import RecordingRoom
 from gateway.secret_keys import load_webhook_secret, secret_keys
@@ -47,7 +48,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
         StoreError: the database does not answer.
     """
     async with AsyncExitStack() as stack:
-        cipher = secret_keys(settings)
+        cipher, policy = secret_keys(settings), egress_policy(settings)
         await _ensure_default_tenant(house)
         worker = _worker(settings, house, egress, cipher)
         house.hears_of_events.append(worker.notify)
@@ -66,9 +67,13 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 news=house.news,
                 fetch_audio=fetch_audio,
                 recordings=room,
+                accounts=AccountDesk(settings, house.accounts, house.providers, policy, connect),
+                office=house.office,
+                find_agent=house.switchboard,
+                cipher=cipher,
                 health=_HealthChecks(house, room),
-                webhooks=WebhookParts(policy=egress_policy(settings), cipher=cipher, sending=worker),
-                carriers=lambda: frozenset(account.carrier for account in house.accounts.all()),
+                carriers=house.accounts.carriers,
+                webhooks=WebhookParts(cipher=cipher, sending=worker),
                 gaps=house.service.gaps.typical,
                 version=our_version(),
                 tenants=TenantParts(
@@ -84,11 +89,6 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 trusted_proxies=networks_of(settings.trusted_proxies),
             )
         )
-
-
-def egress_policy(settings: Settings) -> EgressPolicy:
-    """Where users may send us."""
-    return EgressPolicy.allowing(settings.egress_allow or "", allow_http=settings.egress_allow_http)
 
 
 def calls_secret(settings: Settings) -> str:
@@ -163,15 +163,22 @@ class _HealthChecks:
         self._house = house
         self._room = room
 
-    async def __call__(self) -> Mapping[str, Health]:
+    async def __call__(self, tenant_id: str) -> Mapping[str, Health]:
         found = {"database": await self._database(), "recordings": await self._recordings()}
         if self._house.live.redis is not None:
             found["redis"] = await self._house.live.redis()
         reasons = self._house.unready()
         found["calls"] = Health(ok=not reasons, detail="; ".join(reasons))
-        for account in self._house.accounts.all():
-            found[f"{account.carrier}/{account.integration_id}"] = await _carrier(account)
-        return found
+        accounts = await self._accounts(tenant_id)
+        carriers = await asyncio.gather(*[_carrier(account) for account in accounts])
+        names = [f"{account.carrier}/{account.integration_id}" for account in accounts]
+        return found | dict(zip(names, carriers, strict=True))
+
+    async def _accounts(self, tenant_id: str) -> Sequence[Account]:
+        try:
+            return await self._house.accounts.of_tenant(tenant_id)
+        except StoreUnavailable:
+            return self._house.accounts.of_settings(tenant_id)
 
     async def _database(self) -> Health:
         try:

@@ -475,7 +475,8 @@ class Settings(BaseSettings):
     egress_allow: Annotated[str, AfterValidator(_egress_allow)] | None = Field(
         default=None,
         description="Addresses, networks and host names, separated by commas, that webhooks, tools and audio may be "
-        "fetched from although they are not public, such as `127.0.0.1,10.0.0.0/8,hooks.internal`.",
+        "fetched from although they are not public, such as `127.0.0.1,10.0.0.0/8,hooks.internal`; and which tenants' "
+        "accounts may name instead of their vendor's own.",
     )
     egress_allow_http: bool = Field(
         default=False,

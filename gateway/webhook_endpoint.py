@@ -17,7 +17,9 @@ from aiohttp import web
 
 from control.api.problem import Problem
 from control.effects import Instruction, PutDown
-from gateway.accounts import Accounts, TwilioAccount
+from control.stores.errors import StoreUnavailable
+from gateway.account_book import Accounts
+from gateway.accounts import TwilioAccount
 from telephony.calls import CallEvent, LegToken, Reported, TwimlRequested
 from telephony.dedupe import SeenEvents
 from telephony.errors import CarrierProtocolError
@@ -64,7 +66,8 @@ class WebhookEndpoint:
 
     async def _telnyx(self, request: web.Request) -> web.Response:
         integration_id = request.match_info["integration_id"]
-        account = self._accounts.telnyx(integration_id)
+        with _lookup():
+            account = await self._accounts.telnyx(integration_id)
         if account is None:
             raise _unknown_integration()
         body = await _body(request)
@@ -76,7 +79,8 @@ class WebhookEndpoint:
 
     async def _twilio(self, request: web.Request) -> web.Response:
         integration_id = request.match_info["integration_id"]
-        account = self._accounts.twilio(integration_id)
+        with _lookup():
+            account = await self._accounts.twilio(integration_id)
         if account is None:
             raise _unknown_integration()
         try:
@@ -143,6 +147,17 @@ def _headers(request: web.Request) -> Mapping[str, str]:
 
 def _unknown_integration() -> Problem:
     return Problem(404, "unknown_integration", "no such carrier account")
+
+
+@contextmanager
+def _lookup() -> Iterator[None]:
+    """An account that cannot be looked up now may be there: carriers repeat what is answered 503."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise Problem(
+            503, "store_unavailable", "the database does not answer", headers={"Retry-After": "1"}
+        ) from error
 
 
 @contextmanager

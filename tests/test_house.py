@@ -69,6 +69,13 @@ TESTED_ELSEWHERE = {
     "control/api/call_table.py": "tests/control/test_api_statistics_endpoints.py reads both kinds of file",
     "control/api/statistics_shapes.py": "tests/control/test_api_statistics_endpoints.py sees each",
     "control/api/rest_api.py": "tests/gateway/test_commands_openapi.py prints it; every test over HTTP asks it",
+    "control/api/number_shapes.py": "tests/control/test_api_number_endpoints.py sees each",
+    "control/service/number_office.py": "tests/control/test_api_number_endpoints.py has it do everything",
+    "control/api/integration_shapes.py": "tests/control/test_api_integration_endpoints.py sees each",
+    "gateway/account_desk.py": "tests/control/test_api_integration_endpoints.py tries accounts of every kind",
+    "telephony/account_numbers.py": "a value and a protocol; each carrier's own are tested",
+    "telephony/telnyx/simulated_numbers.py": "tests/telephony/test_telnyx_account_numbers.py asks for everything",
+    "telephony/twilio/simulated_numbers.py": "tests/telephony/test_twilio_account_numbers.py asks for everything",
     "control/api/recording_download.py": "tests/control/test_api_recording_endpoints.py downloads whole and in parts",
     "control/api/recording_shapes.py": "tests/control/test_api_recording_endpoints.py reads every answer",
     "control/agent_book.py": "tests/control/test_api_agent_endpoints.py and its neighbours ask for all it does",
@@ -109,6 +116,7 @@ TESTS_ACROSS: dict[str, str] = {
     "tests/gateway/test_traps.py": "whole calls: the races and traps that others fell into, by number",
     "tests/control/test_bridge_orders.py": "the bridge under orders of a call's machine",
     "tests/gateway/test_demo.py": "the demo's call, on virtual time",
+    "tests/gateway/test_claimed_numbers.py": "whole calls of a tenant with a carrier account and a number of its own",
     "tests/gateway/test_interop.py": "a carrier that is none of ours",
 }
 

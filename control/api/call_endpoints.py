@@ -203,8 +203,8 @@ class CallEndpoints:
                 "not known yet; events tell. At most one call comes of one request.",
                 problems=(
                     "invalid_destination", "agent_not_found", "from_number_missing", "carrier_not_configured",
-                    "variables_missing", "carrier_rejected", "concurrent_call_limit", "not_supported_by_carrier",
-                    "carrier_unavailable", "draining", "overloaded", "secrets_unreadable",
+                    "variables_missing", "provider_not_found", "carrier_rejected", "concurrent_call_limit",
+                    "not_supported_by_carrier", "carrier_unavailable", "draining", "overloaded", "secrets_unreadable",
                 ),
             ),
             endpoint(

@@ -51,14 +51,14 @@ class PlatformEndpoints:
         store: Store,
         gate: Gate,
         *,
-        carriers: Callable[[], frozenset[str]],
+        carriers: Callable[[str], Awaitable[frozenset[str]]],
         gaps: StreamGaps,
         health: HealthChecks,
         version: str,
     ) -> None:
         """
         Args:
-            carriers: those that there is an account with.
+            carriers: those that a tenant has an account with.
         """
         self._calls = calls
         self._store = store
@@ -102,18 +102,18 @@ class PlatformEndpoints:
             plain("DELETE", "/v1/admin/drain", self.undrain, "Take calls again", {200: DrainShape}, **admin),
         ]  # fmt: skip
 
-    async def carriers(self, _: Asked[NoQuery, NoBody]) -> Answer:
-        configured = self._carriers()
+    async def carriers(self, asked: Asked[NoQuery, NoBody]) -> Answer:
+        configured = await self._carriers(asked.tenant_id)
         rows = [
             carrier_shape(row, configured=name in configured, gap=self._gaps(name))
             for name, row in CAPABILITIES.items()
         ]
         return Reply(CarrierList(data=rows))
 
-    async def health(self, _: Asked[NoQuery, NoBody]) -> Answer:
+    async def health(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         try:
             async with asyncio.timeout(_PATIENCE):
-                found = await self._health()
+                found = await self._health(asked.tenant_id)
         except TimeoutError:
             found = {"checks": Health(ok=False, detail=f"not all have answered within {_PATIENCE:.0f} s")}
         shapes = {

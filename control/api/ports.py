@@ -1,6 +1,6 @@
 """What the API needs of the rest of the house."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -11,6 +11,7 @@ from control.call_gather import GatherView
 from control.call_record import CallRecord
 from control.call_transfer import TransferView
 from control.dialling import DialOutcome, DialRequest
+from control.integrations import Vendor
 from control.recording_check import Found, Remedy
 from control.recordings import Recording
 from control.requests import Answer, CallRequest
@@ -105,8 +106,8 @@ class ProcessState:
 class HealthChecks(Protocol):
     """Asks everything that the gateway depends on."""
 
-    async def __call__(self) -> Mapping[str, Health]:
-        """Return the health of each dependency, by name; bounded in time."""
+    async def __call__(self, tenant_id: str) -> Mapping[str, Health]:
+        """Return the health of each dependency that a tenant's calls have, by name; bounded in time."""
         ...
 
 
@@ -201,3 +202,50 @@ class FetchAudio(Protocol):
 
 class AudioUnavailable(Exception):
     """The audio cannot be had; the message says why, and holds nothing that the user did not send."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsAccount:
+    """An account that the gateway's settings describe."""
+
+    vendor: Vendor
+    settings: Mapping[str, str]
+    """What may be shown of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What came of trying an account."""
+
+    latency: float
+    """Seconds."""
+    problem: str | None = None
+    """None: it works."""
+
+
+class AccountDesk(Protocol):
+    """Accounts with carriers and providers, as the gateway uses them (`gateway.account_desk`)."""
+
+    def of_settings(self, tenant_id: str) -> Sequence[SettingsAccount]:
+        """Return the accounts of the settings, if they are the tenant's."""
+        ...
+
+    def webhook_urls(self, vendor: Vendor, integration_id: str) -> Mapping[str, str]:
+        """Return where a carrier is to tell us of an account's calls; nothing for a provider."""
+        ...
+
+    def allowed(self, url: str) -> bool:
+        """Whether the operator lets tenants name this address, which is no vendor's own."""
+        ...
+
+    def changed(self, integration_id: str) -> None:
+        """A stored account was changed, or is gone: what is known of it is not to be used any more."""
+        ...
+
+    async def tried(self, tenant_id: str, vendor: Vendor, integration_id: str) -> Trial:
+        """Ask the vendor whether the account works; bounded in time.
+
+        Raises:
+            StoreUnavailable: the account cannot be read.
+        """
+        ...

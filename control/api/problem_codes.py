@@ -86,6 +86,7 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     ),
     "agent_has_live_calls": ProblemCode(409, "The agent is in a call."),
     "agent_not_found": ProblemCode(422, "There is no such agent."),
+    "provider_not_found": ProblemCode(422, "The agent's provider account is not there, or cannot be used."),
     "from_number_missing": ProblemCode(
         422, "Neither the request nor the agent says which number to call from."
     ),
@@ -94,6 +95,14 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
         422, "A text of the agent names a variable that the request does not give."
     ),
     "audio_unavailable": ProblemCode(422, "The audio cannot be fetched or is none."),
+    "integration_in_use": ProblemCode(
+        409, "Numbers or live calls are with the account; `detail` says which."
+    ),
+    "number_claimed": ProblemCode(409, "The number is claimed already."),
+    "number_not_available": ProblemCode(422, "None of the tenant's carrier accounts has the number."),
+    "read_only_settings": ProblemCode(
+        409, "It is written in the gateway's settings, and changed there alone."
+    ),
     "carrier_rejected": ProblemCode(422, "The carrier refuses; `detail` has its own code and text."),
     "concurrent_call_limit": ProblemCode(429, "As many calls are going on as may be."),
     "not_supported_by_carrier": ProblemCode(

@@ -1,6 +1,6 @@
 """The REST API as a whole: every endpoint, behind one gate, and the document of them all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,11 @@ from control.api.document import Document
 from control.api.endpoint import Endpoint
 from control.api.event_endpoints import EventEndpoints
 from control.api.gate import Gate
+from control.api.integration_endpoints import IntegrationEndpoints
+from control.api.number_endpoints import FindAgent, NumberEndpoints
 from control.api.pages import Pages
 from control.api.platform_endpoints import PlatformEndpoints, StreamGaps
-from control.api.ports import CallControl, Effective, FetchAudio, HealthChecks, RecordingRoom
+from control.api.ports import AccountDesk, CallControl, Effective, FetchAudio, HealthChecks, RecordingRoom
 from control.api.recording_endpoints import RecordingEndpoints
 from control.api.routes import Reception
 from control.api.statistics_endpoints import StatisticsEndpoints
@@ -31,6 +33,8 @@ from control.directory import Directory
 from control.egress_policy import EgressPolicy
 from control.live.ports import RequestWindows
 from control.news import EventNews
+from control.secrets import Cipher
+from control.service.number_office import NumberOffice
 from control.stores.store import Store
 
 
@@ -47,10 +51,14 @@ class ApiParts:
     """Where users may send us."""
     news: EventNews
     fetch_audio: FetchAudio
+    accounts: AccountDesk
+    office: NumberOffice
+    find_agent: FindAgent
+    cipher: Cipher
     recordings: RecordingRoom
     health: HealthChecks
+    carriers: Callable[[str], Awaitable[frozenset[str]]]
     webhooks: WebhookParts
-    carriers: Callable[[], frozenset[str]]
     gaps: StreamGaps
     version: str
     tenants: TenantParts
@@ -86,16 +94,20 @@ class RestApi:
         self._recordings = RecordingEndpoints(parts.store, parts.recordings)
         desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
-            *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy, parts.recordings).endpoints(),
+            *CallEndpoints(parts.calls, parts.store, parts.policy, parts.recordings).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news, parts.tenants.tenancy).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio, parts.recordings).endpoints(),
+            *NumberEndpoints(parts.store.numbers, parts.office, parts.find_agent).endpoints(),
+            *IntegrationEndpoints(parts.store, parts.accounts, parts.cipher).endpoints(),
             *AgentEndpoints(desk, parts.effective).endpoints(),
             *AgentVersionEndpoints(desk).endpoints(),
             *AgentToolEndpoints(desk).endpoints(),
             *self._recordings.endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
-            *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
+            *WebhookEndpoints(
+                parts.calls, parts.store, desk, policy=parts.policy, parts=parts.webhooks
+            ).endpoints(),
             *TenantEndpoints(parts.store, gate, parts.tenants).endpoints(),
             *PlatformEndpoints(
                 parts.calls,

@@ -24,6 +24,7 @@ from control.costs import Tariff, priced
 from control.dialling import DialFailed, Dialled, DialOutcome, DialRequest
 from control.effects import CommandDone, Instruction, PutDown
 from control.inputs import DrainAsked
+from control.integrations import DEFAULT
 from control.refusals import carrier_refused
 from control.requests import Accepted, Answer, CallRequest, EndCall, Refused
 from control.secrets import SecretUnreadable
@@ -45,6 +46,7 @@ from control.service.ports import (
     Tools,
     World,
 )
+from control.service.provider_accounts import ProviderAccounts, ProviderMissing
 from control.service.reception import Reception
 from control.service.stream_gaps import StreamGaps
 from control.service.switchboard import Destination, Switchboard
@@ -91,6 +93,7 @@ class Parts:
     accounts: CarrierAccounts
     reception: Reception
     switchboard: Switchboard
+    providers: ProviderAccounts
     room: MediaRoom
     tools: Tools
     servers: AgentServers
@@ -213,6 +216,7 @@ class CallService:
             return
         record = CallRecord(
             call_id=self._world.new_id("call"),
+            tenant_id=account.tenant_id,
             direction=Direction.INBOUND,
             carrier=carrier,
             integration_id=integration_id,
@@ -273,9 +277,18 @@ class CallService:
                 headers=event.headers,
                 now=self._world.wall(),
             )
+            effective = await self._parts.providers.placed(
+                destination.tenant_id, effective, destination.agent.config.model
+            )
         except TextsUnfilled as fault:
             log.error("call refused: its agent's texts cannot be filled in", reason=str(fault))
             return destination, None, RejectReason.UNAVAILABLE
+        except ProviderMissing as fault:
+            log.error("call refused: its agent's provider cannot be used", reason=str(fault))
+            return destination, None, RejectReason.UNAVAILABLE
+        except StoreUnavailable as fault:
+            log.warning("call refused: its agent's provider cannot be looked up", reason=str(fault))
+            return destination, None, RejectReason.BUSY
         return destination, effective, None
 
     async def _entered(self, call_id: str, tenant_id: str) -> bool:
@@ -296,7 +309,10 @@ class CallService:
             return None
         try:
             return await self._parts.switchboard.answering(
-                record.to_number, carrier=record.carrier, integration_id=record.integration_id
+                record.to_number,
+                carrier=record.carrier,
+                integration_id=record.integration_id,
+                tenant_id=record.tenant_id,
             )
         except StoreUnavailable as fault:
             log.warning("call refused: its agent cannot be looked up", reason=str(fault))
@@ -420,8 +436,11 @@ class CallService:
                 headers=request.custom_headers,
                 now=now,
             )
+            effective = await self._parts.providers.placed(tenant_id, effective, agent.config.model)
         except TextsUnfilled as fault:
             return _unprocessable("variables_missing", str(fault))
+        except ProviderMissing as fault:
+            return _unprocessable("provider_not_found", str(fault))
         effective = _as_wished(effective, request)
         record = CallRecord(
             call_id=self._world.new_id("call"),
@@ -452,14 +471,15 @@ class CallService:
         return await self._parts.switchboard.agent(tenant_id, request.agent_id)
 
     async def _account(self, tenant_id: str, carrier: str | None, from_number: str) -> CarrierAccount | None:
-        """The account that a call from this number goes through."""
+        """The account that a call from this number goes through: the number's, else the only one of the tenant's."""
         named = await self._parts.switchboard.account_of(tenant_id, from_number)
         if named is not None and carrier in (None, named[0]):
-            return self._parts.accounts.find(*named)
-        if carrier is not None:
-            return self._parts.accounts.find(carrier)
-        accounts = self._parts.accounts.all()
-        return accounts[0] if len(accounts) == 1 else None
+            return await self._parts.accounts.fetch(*named)
+        theirs = await self._parts.accounts.of_tenant(tenant_id)
+        possible = [each for each in theirs if carrier in (None, each.carrier)]
+        if carrier is not None and len(possible) > 1:
+            possible = [each for each in possible if each.integration_id == DEFAULT]
+        return possible[0] if len(possible) == 1 else None
 
     async def _dialled(self, call: LiveCall) -> DialOutcome:
         await asyncio.wait({call.dial_outcome}, timeout=DIAL_PATIENCE)
@@ -546,7 +566,13 @@ class CallService:
 
         def mint(generation: int) -> MediaStream:
             lifetime = max(first_token_lifetime, TOKEN_LIFETIME) if generation == 1 else TOKEN_LIFETIME
-            return self._parts.room.mint(record.call_id, record.carrier, generation, lifetime)
+            return self._parts.room.mint(
+                record.call_id,
+                record.carrier,
+                generation,
+                lifetime,
+                integration_id=record.integration_id,
+            )
 
         ports = CallPorts(
             mint_stream=mint,

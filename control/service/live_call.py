@@ -406,9 +406,13 @@ class LiveCall:
         self._talk.begin()
 
     def _change(self, changes: CallChanges) -> None:
-        """This call is to be different from here on."""
+        """This call is to be different from here on.
+
+        Raises:
+            ValueError: the changes do not fit the agent, or come after the end.
+        """
         if self.agent is None or self._media is None or self.ended:
-            return
+            raise ValueError("the call has ended")
         self.agent = changed(self.agent, changes)
         if changes.metadata is not None:
             given = changes.metadata

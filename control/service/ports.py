@@ -79,6 +79,8 @@ class CarrierAccount(Protocol):
     @property
     def integration_id(self) -> str: ...
     @property
+    def tenant_id(self) -> str: ...
+    @property
     def capabilities(self) -> Capabilities: ...
     async def perform(self, command: CallCommand) -> Performed: ...
     async def is_alive(self, carrier_call_id: str) -> bool: ...
@@ -86,10 +88,27 @@ class CarrierAccount(Protocol):
 
 
 class CarrierAccounts(Protocol):
-    """Every account."""
+    """Every account (`gateway.account_book`)."""
 
-    def find(self, carrier: str, integration_id: str = "default") -> CarrierAccount | None: ...
-    def all(self) -> Sequence[CarrierAccount]: ...
+    def find(self, carrier: str, integration_id: str = "default") -> CarrierAccount | None:
+        """Return an account that is known without asking: every one that has just sent a webhook is."""
+        ...
+
+    async def fetch(self, carrier: str, integration_id: str = "default") -> CarrierAccount | None:
+        """Return an account, wherever it is written down.
+
+        Raises:
+            StoreUnavailable: it is not known, and the store does not answer.
+        """
+        ...
+
+    async def of_tenant(self, tenant_id: str) -> Sequence[CarrierAccount]:
+        """Return every account of a tenant, those of the settings first.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        ...
 
 
 class CallMedia(Protocol):
@@ -118,7 +137,15 @@ class MediaRoom(Protocol):
         """Connect the agent now; the stream comes when it comes."""
         ...
 
-    def mint(self, call_id: str, carrier: str, generation: int, lifetime: float) -> MediaStream:
+    def mint(
+        self,
+        call_id: str,
+        carrier: str,
+        generation: int,
+        lifetime: float,
+        *,
+        integration_id: str = "default",
+    ) -> MediaStream:
         """A stream for the carrier to open, with a token of its own that is good for so many seconds."""
         ...
 

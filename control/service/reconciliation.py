@@ -134,14 +134,14 @@ class Reconciliation:
 
     async def _put_down(self, record: CallRecord) -> None:
         """Hang up what may be left of a call; nobody is on our side of it any more."""
-        account = self._accounts.find(record.carrier, record.integration_id)
-        if account is None:
-            return
         try:
+            account = await self._accounts.fetch(record.carrier, record.integration_id)
+            if account is None:
+                return
             names = await self._names(account, record)
             for name in names:
                 await account.perform(Hangup(command_id=self._world.new_id("cmd"), carrier_call_id=name))
-        except CommandFailed as fault:
+        except (CommandFailed, StoreUnavailable) as fault:
             log.error("a leg may be up without us", call_id=record.call_id, error=str(fault))
 
     async def _names(self, account: CarrierAccount, record: CallRecord) -> list[str]:
@@ -177,7 +177,10 @@ class Reconciliation:
             call.tell(NotFound())
 
     async def _about_left(self, record: CallRecord) -> None:
-        account = self._accounts.find(record.carrier, record.integration_id)
+        try:
+            account = await self._accounts.fetch(record.carrier, record.integration_id)
+        except StoreUnavailable:
+            return  # asked again
         gone = account is None or await self._is_gone(account, record)
         if gone and self._released.pop(record.call_id, None) is not None:
             await self._end(record, released_call.ended(record, self._world.wall()))

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from control.agents import Agent
 from control.directory import Directory
+from control.integrations import DEFAULT
 from control.stores.errors import StoreUnavailable
 from control.stores.keys import DEFAULT_TENANT
 from control.stores.numbers import NumberRoute
@@ -21,9 +22,6 @@ from telephony import numbers
 
 # Seconds. Twilio waits 15 for the document that answers a call, of which the agent may have up to 10.
 PATIENCE = 2.0
-
-SETTINGS_ACCOUNT = "default"
-"""The integration id of the accounts that the settings describe."""
 
 
 class StoredAgents(Protocol):
@@ -76,18 +74,24 @@ class Switchboard:
         """The agent that the settings describe."""
         return self._directory.default
 
-    async def answering(self, called: str | None, *, carrier: str, integration_id: str) -> Destination:
+    async def answering(
+        self, called: str | None, *, carrier: str, integration_id: str, tenant_id: str = DEFAULT_TENANT
+    ) -> Destination:
         """Find who answers a call to `called` which this carrier account brings.
+
+        Args:
+            tenant_id: whose account it is; whoever signs for one may not speak for another's.
 
         Raises:
             StoreUnavailable: nobody can say in time.
             SecretUnreadable
         """
-        listed = self._directory.answering(called, carrier=carrier, integration_id=integration_id)
-        if listed is not None:
-            return Destination(listed.tenant_id, listed)
-        async with _in_time():
-            return await self._stored(called, carrier, integration_id)
+        if tenant_id == DEFAULT_TENANT:
+            listed = self._directory.answering(called, carrier=carrier, integration_id=integration_id)
+            if listed is not None:
+                return Destination(listed.tenant_id, listed)
+        async with in_time():
+            return await self._stored(called, carrier, integration_id, tenant_id)
 
     async def agent(self, tenant_id: str, id_or_name: str) -> Agent | None:
         """Find an agent of the tenant's by its id, or one of the settings by its name, too.
@@ -99,7 +103,7 @@ class Switchboard:
         configured = self._directory.agent(id_or_name)
         if configured is not None and configured.tenant_id == tenant_id:
             return configured
-        async with _in_time():
+        async with in_time():
             return await self._agents.current(tenant_id, id_or_name)
 
     async def account_of(self, tenant_id: str, number: str) -> tuple[str, str] | None:
@@ -111,11 +115,13 @@ class Switchboard:
         entry = self._directory.number(number) if tenant_id == DEFAULT_TENANT else None
         if entry is not None:
             return None if entry.carrier is None else (entry.carrier, entry.integration_id)
-        async with _in_time():
+        async with in_time():
             held = await self._numbers.held(tenant_id, number)
         return None if held is None else (held.carrier, held.integration_id)
 
-    async def _stored(self, called: str | None, carrier: str, integration_id: str) -> Destination:
+    async def _stored(
+        self, called: str | None, carrier: str, integration_id: str, tenant_id: str
+    ) -> Destination:
         number = _canonical(called)
         route = None if number is None else await self._numbers.route(carrier, integration_id, number)
         if route is not None:
@@ -123,8 +129,8 @@ class Switchboard:
             agent = None if agent_id is None else await self.agent(route.tenant_id, agent_id)
             return Destination(route.tenant_id, agent)
         # Whoever else has an account with the carrier does not mean the agent of the settings by it.
-        if integration_id != SETTINGS_ACCOUNT:
-            return Destination(DEFAULT_TENANT, None)
+        if integration_id != DEFAULT:
+            return Destination(tenant_id, None)
         any_stored = await self._numbers.any_with(carrier, integration_id)
         return Destination(DEFAULT_TENANT, self._directory.otherwise(any_stored=any_stored))
 
@@ -137,7 +143,12 @@ def _canonical(called: str | None) -> str | None:
 
 
 @asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
+async def in_time() -> AsyncIterator[None]:
+    """What is looked up in here for a call that begins takes no longer than `PATIENCE`.
+
+    Raises:
+        StoreUnavailable: it would.
+    """
     try:
         async with asyncio.timeout(PATIENCE):
             yield

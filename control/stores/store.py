@@ -24,12 +24,14 @@ from control.stores.delivery_log import DeliveryLog
 from control.stores.events import Events, StoredEvent
 from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, ClaimOutcome, Idempotency
+from control.stores.integrations import Integrations
 from control.stores.keys import Keys
 from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
 from control.stores.numbers import Numbers
 from control.stores.platform import Platform
 from control.stores.recordings import Recordings
+from control.stores.secret_columns import SecretColumns
 from control.stores.statistics import Statistics
 from control.stores.tenants import Tenants
 from control.stores.tool_logs import ToolLogs
@@ -48,12 +50,14 @@ class Store:
         self.delivery_log = DeliveryLog(database)
         self.extractions = Extractions(database)
         self.idempotency = Idempotency(database)
+        self.integrations = Integrations(database)
         self.keys = Keys(database)
         self.recordings = Recordings(database)
         self.statistics = Statistics(database)
         self.numbers = Numbers(database)
         self.platform = Platform(database)
         self.tool_logs = ToolLogs(database)
+        self.secrets = SecretColumns(database)
         self.tenants = Tenants(database)
         self.webhooks = Webhooks(database)
 

@@ -376,6 +376,8 @@ numbers = Table(
     UniqueConstraint("carrier", "integration_id", "number"),
 )
 Index(None, numbers.c.tenant_id, numbers.c.created_at)
+# A number is with one carrier at a time, so a tenant has it once.
+Index("uq_numbers_tenant_id_number", numbers.c.tenant_id, numbers.c.number, unique=True)
 
 integrations = Table(
     "integrations",

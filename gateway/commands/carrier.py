@@ -28,6 +28,8 @@ from telephony.webhook_sender import Storm, Weather, fair
 
 # How often the screen catches up, in seconds.
 _REFRESH = 0.2
+# Of the simulated account: the first rings the gateway from the start, the others when they are claimed.
+_NUMBERS = {"+13125550101": True, "+13125550102": False, "+13125550103": False}
 # A share of webhooks that is far more than any carrier's worst day, so that a short trial meets all of it.
 _HOSTILE = {"duplicate": 0.3, "reorder": 0.3, "delay": 0.5}
 
@@ -118,7 +120,14 @@ def _simulated(
     lines = PartyLines(plain_on_loopback(connect))
     match name:
         case Simulated.TELNYX:
-            return SimulatedTelnyx(lines, f"{webhooks}/webhook", far_end=far_end, weather=weather, costs=True)
+            return SimulatedTelnyx(
+                lines,
+                f"{webhooks}/webhook",
+                far_end=far_end,
+                weather=weather,
+                costs=True,
+                numbers=_NUMBERS,
+            )
         case Simulated.TWILIO:
             return SimulatedTwilio(
                 lines,
@@ -126,6 +135,7 @@ def _simulated(
                 status_callback=f"{webhooks}/status",
                 far_end=far_end,
                 weather=weather,
+                numbers=_NUMBERS,
             )
 
 

@@ -5,7 +5,8 @@ is harmless; commands that dial are all the same never repeated here, but by the
 id and while the window lasts. What a 200 means is "accepted": everything else comes by webhook.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import httpx
@@ -82,21 +83,21 @@ class TelnyxClient:
         base_url: str | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        self._connection_id = connection_id
-        self._sdk = AsyncTelnyx(
+        self.connection_id = connection_id
+        self.sdk = AsyncTelnyx(
             api_key=api_key,
             base_url=base_url,
             timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
             max_retries=_RETRIES,
         )
         # The SDK imports each resource on its first use, which takes seconds: here, not in a call.
-        self._calls = self._sdk.calls
+        self._calls = self.sdk.calls
         self._actions = self._calls.actions
-        self._connections = self._sdk.connections
-        self._dialling = self._sdk.with_options(max_retries=0).calls
+        self._connections = self.sdk.connections
+        self._dialling = self.sdk.with_options(max_retries=0).calls
 
     async def close(self) -> None:
-        await self._sdk.close()
+        await self.sdk.close()
 
     async def perform(self, command: CallCommand) -> Performed:
         """Ask Telnyx to do it.
@@ -137,9 +138,9 @@ class TelnyxClient:
         Raises:
             CommandFailed: the carrier does not answer the question.
         """
-        try:
-            found: dict[str, LiveCall] = {}
-            async for call in self._connections.list_active_calls(self._connection_id):
+        found: dict[str, LiveCall] = {}
+        with self.asking("live_calls"):
+            async for call in self._connections.list_active_calls(self.connection_id):
                 if call.call_control_id in found:
                     break  # an API that knows no page numbers answers its first page to each: the SDK never ends
                 found[call.call_control_id] = LiveCall(
@@ -148,11 +149,17 @@ class TelnyxClient:
                     session_id=call.call_session_id,
                     token=leg_token(call.client_state),
                 )
-            return list(found.values())
+        return list(found.values())
+
+    @contextmanager
+    def asking(self, what: str) -> Iterator[None]:
+        """Whatever fails of a question in here, or of a change that may be made twice, is a `CommandFailed`."""
+        try:
+            yield
         except telnyx.APIStatusError as error:
-            raise self._refused(error, "live_calls", False) from error
-        except telnyx.APIConnectionError as error:
-            self._unreached(error, "live_calls", False)
+            raise self._refused(error, what, False) from error
+        except telnyx.APIError as error:  # no connection, or an answer that is none of Telnyx's
+            self._unreached(error, what, False)
 
     # Commands
 
@@ -207,7 +214,7 @@ class TelnyxClient:
     async def _dial(self, command: Dial) -> Performed:
         request: Request = {
             "command_id": command.command_id,
-            "connection_id": self._connection_id,
+            "connection_id": self.connection_id,
             "to": command.to,
             "from_": command.from_number,
             "timeout_secs": _ring(command.ring_timeout),
@@ -246,7 +253,7 @@ class TelnyxClient:
             retry_after=back_off(error.response.headers) if verdict is Verdict.RATE_LIMITED else None,
         )
 
-    def _unreached(self, error: telnyx.APIConnectionError, command: str, may_dial: bool) -> NoReturn:
+    def _unreached(self, error: telnyx.APIError, command: str, may_dial: bool) -> NoReturn:
         """No answer: nothing was done if there was no connection, else nobody knows."""
         never_left = isinstance(
             error.__cause__, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout

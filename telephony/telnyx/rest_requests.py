@@ -76,6 +76,10 @@ class Parameters:
     def __contains__(self, name: str) -> bool:
         return self._values.get(name) not in (None, "")
 
+    def names(self, name: str) -> bool:
+        """Whether the request says anything of it, be it null or empty."""
+        return name in self._values
+
     def text(self, name: str, default: str = "") -> str:
         value = self._values.get(name)
         if value is None:

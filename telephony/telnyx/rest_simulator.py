@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from io import BytesIO
+from types import MappingProxyType
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -47,6 +48,7 @@ from telephony.telnyx.rest_requests import (
     error_body,
 )
 from telephony.telnyx.simulated_leg import Recording, StreamOptions, TelnyxLeg, wall_clock
+from telephony.telnyx.simulated_numbers import SimulatedNumbers
 from telephony.webhook_sender import Delivery, SignedRequest, Weather, Webhook, WebhookSender, fair
 
 # A repeated `command_id` is ignored for so long (Telnyx, command idempotency).
@@ -97,6 +99,7 @@ class SimulatedTelnyx:
         failover_url: str | None = None,
         changes_ids: bool = False,
         costs: bool = False,
+        numbers: Mapping[str, bool] = MappingProxyType({}),
     ) -> None:
         """
         Args:
@@ -109,6 +112,8 @@ class SimulatedTelnyx:
             webhook_retries: seconds before each repetition; Telnyx does not document its own.
             changes_ids: webhooks name another `call_control_id` than the answer to the dial did, and both work.
             costs: `call.cost` follows each call.
+            numbers: of the account, each with whether it is connected to the application from the start; a number that
+                is not listed rings there, too.
         """
         self.rest = RestServer()
         self.webhooks = WebhookSender(
@@ -122,7 +127,7 @@ class SimulatedTelnyx:
         self.legs: dict[str, TelnyxLeg] = {}
         """By `call_control_id`, every one there ever was."""
         self.connection_id = connection_id
-        self.webhook_url = webhook_url
+        self.numbers = SimulatedNumbers(numbers, connection_id=connection_id, webhook_url=webhook_url)
         self.failover_url = failover_url
         self.refers_to: dict[str, bool] = {}
         """Whether an address takes a referred caller; addresses not listed do."""
@@ -144,6 +149,11 @@ class SimulatedTelnyx:
     def public_key(self) -> str:
         """What verifies the webhooks, as the portal shows it."""
         return b64encode(bytes(self._key.verify_key)).decode()
+
+    @property
+    def webhook_url(self) -> str:
+        """The application's."""
+        return self.numbers.webhook_url
 
     @property
     def base_url(self) -> str:
@@ -183,7 +193,11 @@ class SimulatedTelnyx:
         """A caller rings one of our numbers; gives up after `patience` seconds without an answer."""
         leg = self._new_leg(Direction.INBOUND, from_number, to_number, FarEnd(), caller=caller)
         self._switch.arrive(leg.leg, patience=patience)
-        leg.initiated()
+        if self.numbers.rings(to_number):
+            leg.initiated()
+        else:  # connected to nothing: Telnyx refuses the call, and tells nobody
+            leg.mute()
+            self._switch.end(leg.leg, Cause.NOT_FOUND, Side.CARRIER, self._now())
         self._clock.pump()
         return leg
 
@@ -310,6 +324,21 @@ class SimulatedTelnyx:
             method = "PUT" if action == "client_state_update" else "POST"
             add(method, f"/calls/{{id}}/actions/{action}", action, self._action(action))
         add("GET", "/connections/{id}/active_calls", "active_calls", self._active_calls)
+        numbers = self.numbers
+        add("GET", "/phone_numbers", "numbers", lambda request, _: numbers.page(request.query))
+        add("GET", "/phone_numbers/{id}", "number", lambda request, _: numbers.show(_id(request)))
+        add(
+            "PATCH",
+            "/phone_numbers/{id}",
+            "number_update",
+            lambda request, body: numbers.change(_id(request), body),
+        )
+        path = "/call_control_applications/{id}"
+        add("GET", path, "application", lambda request, _: numbers.show_application(_id(request)))
+        add(
+            "PATCH", path, "application_update",
+            lambda request, body: numbers.change_application(_id(request), body),
+        )  # fmt: skip
         self.rest.add("GET", "/v2/recordings/{id}.wav", "recording_audio", self._recording_audio)
         add("GET", "/recordings/{id}", "recording", self._recording)
 
@@ -622,6 +651,10 @@ def _described(leg: TelnyxLeg, now: float) -> dict[str, object]:
     if leg.ended_wall:
         described["end_time"] = leg.ended_wall
     return described
+
+
+def _id(request: web.Request) -> str:
+    return request.match_info["id"]
 
 
 def _data(**values: object) -> bytes:

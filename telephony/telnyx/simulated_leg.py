@@ -176,6 +176,10 @@ class TelnyxLeg:
 
     # The leg's own life, told by the switch
 
+    def mute(self) -> None:
+        """Tell nobody of this leg: nobody is told of a call that no connection takes."""
+        self._tell = lambda *_: None
+
     def initiated(self) -> None:
         incoming = self.leg.direction is Direction.INBOUND
         self._say(

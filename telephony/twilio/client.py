@@ -6,7 +6,9 @@ documents (`telephony.twilio.twiml`) open it again, or ask the URLs that are mad
 """
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from json import JSONDecodeError
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -163,9 +165,10 @@ class TwilioClient:
         """
         self._documents = Documents(public_url, integration_id)
         self._http = BoundedHttpClient(timeout=timeout, base_url=base_url)
-        self._sdk = Client(username or account_sid, auth_token, account_sid, http_client=self._http)
+        self.account_sid = account_sid
+        self.sdk = Client(username or account_sid, auth_token, account_sid, http_client=self._http)
         # The SDK imports each resource on its first use: here, not in a call.
-        self._calls = self._sdk.calls
+        self._calls = self.sdk.calls
 
     async def close(self) -> None:
         await self._http.close()
@@ -214,7 +217,7 @@ class TwilioClient:
         """
         found: list[LiveCall] = []
         wanted = {} if to_number is None else {"to": to_number}
-        try:
+        with self.asking("live_calls"):
             for status in _LIVE:
                 found += [
                     LiveCall(
@@ -226,11 +229,17 @@ class TwilioClient:
                     )
                     for call in await self._calls.list_async(status=status, limit=limit, **wanted)
                 ]
-        except (TwilioRestException, TwilioServiceException) as error:
-            raise self._refused(error, "live_calls", False) from error
-        except (ClientError, OSError, TimeoutError) as error:
-            self._unreached(error, "live_calls", False)
         return found
+
+    @contextmanager
+    def asking(self, what: str) -> Iterator[None]:
+        """Whatever fails of a question in here, or of a change that may be made twice, is a `CommandFailed`."""
+        try:
+            yield
+        except (TwilioRestException, TwilioServiceException) as error:
+            raise self._refused(error, what, False) from error
+        except (ClientError, OSError, TimeoutError, TwilioException, JSONDecodeError) as error:
+            self._unreached(error, what, False)
 
     # Commands
 

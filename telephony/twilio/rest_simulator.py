@@ -10,6 +10,7 @@ import base64
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from email.utils import format_datetime
+from types import MappingProxyType
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 from uuid import uuid4
 
@@ -38,6 +39,7 @@ from telephony.simulated_switch import (
     Unbridged,
 )
 from telephony.twilio.simulated_call import TwilioCall
+from telephony.twilio.simulated_numbers import SimulatedNumber, SimulatedNumbers
 from telephony.twilio.twiml_player import Dial, Document, TwimlRefused, read
 from telephony.webhook_sender import Delivery, SignedRequest, Weather, Webhook, WebhookSender, fair
 
@@ -83,7 +85,7 @@ def repeats(delivery: Delivery) -> bool:
 
 
 class SimulatedTwilio:
-    """One account of a simulated Twilio, whose numbers all ask one voice URL.
+    """One account of a simulated Twilio, whose numbers all ask one voice URL unless they are told otherwise.
 
     Driven by HTTP requests from `start` to `stop`, and by tests: callers who ring, far ends that are scripted, trouble
     that is asked for. Audio is PCMU; recordings, conferences, queues and unidirectional streams are not simulated.
@@ -103,6 +105,7 @@ class SimulatedTwilio:
         weather: Weather = fair,
         webhook_timeout: float = WEBHOOK_TIMEOUT,
         duplicates_voice: bool = False,
+        numbers: Mapping[str, bool] = MappingProxyType({}),
     ) -> None:
         """
         Args:
@@ -113,6 +116,8 @@ class SimulatedTwilio:
             fallback_url: asked where `voice_url` fails.
             far_end: who answers under numbers that `far_ends` does not script.
             duplicates_voice: the voice URL is asked twice, and the second answer is played too (seen live).
+            numbers: of the account, each with whether it asks `voice_url` from the start; a number that is not listed
+                does, too.
         """
         self.rest = RestServer()
         self.webhooks = WebhookSender(
@@ -124,6 +129,7 @@ class SimulatedTwilio:
         self.alerts: list[tuple[str, str]] = []
         """What Twilio's debugger would show: code and text."""
         self.account_sid = account_sid
+        self.numbers = SimulatedNumbers(numbers, voice_url=voice_url, status_callback=status_callback)
         self.voice_url = voice_url
         self.status_callback = status_callback
         self.fallback_url = fallback_url
@@ -176,11 +182,17 @@ class SimulatedTwilio:
     ) -> TwilioCall:
         """A caller rings one of our numbers; gives up after `patience` seconds without an answer."""
         call = self._new_call("inbound", from_number, to_number, FarEnd(), caller=caller)
-        call.status_callback = self.status_callback
+        held = self.numbers.called(to_number)
+        call.status_callback = self.status_callback if held is None else held.setting("status_callback")
+        url = self.voice_url if held is None else held.rings
         self._switch.arrive(call.leg, patience=patience)
         self._clock.pump()
+        if not url:  # asks nobody: Twilio says so to the caller, and that was the call
+            self.end(call, Cause.NOT_FOUND, Side.CARRIER)
+            return call
+        fallback = self.fallback_url if held is None else held.setting("voice_fallback_url")
         for _ in range(2 if self._duplicates_voice else 1):
-            self._spawn(self._begin(call, _Plan(url=self.voice_url, fallback=self.fallback_url)))
+            self._spawn(self._begin(call, _Plan(url=url, fallback=fallback)))
         return call
 
     def hang_up_by_person(self, call: TwilioCall) -> None:
@@ -368,6 +380,10 @@ class SimulatedTwilio:
         add("GET", "/Calls.json", "list", self._list)
         add("GET", "/Calls/{sid}.json", "fetch", self._describe)
         add("POST", "/Calls/{sid}.json", "update", self._update)
+        add("GET", ".json", "account", self._describe_account)
+        add("GET", "/IncomingPhoneNumbers.json", "numbers", self._list_numbers)
+        add("GET", "/IncomingPhoneNumbers/{sid}.json", "number", self._describe_number)
+        add("POST", "/IncomingPhoneNumbers/{sid}.json", "number_update", self._update_number)
 
     async def _answer(
         self, request: web.Request, answer: Callable[[web.Request, Form], object]
@@ -472,6 +488,42 @@ class SimulatedTwilio:
             and wanted.get("Status", call.status) == call.status
         ]
         return {"calls": calls, "page": 0, "page_size": 1_000, "next_page_uri": None, "uri": request.path_qs}
+
+    # The account and its numbers
+
+    def _describe_account(self, request: web.Request, _: Form) -> object:
+        return {
+            "sid": self.account_sid,
+            "friendly_name": "simulated account",
+            "status": "active",
+            "type": "Full",
+            "owner_account_sid": self.account_sid,
+            "date_created": "Wed, 15 Jan 2025 09:00:00 +0000",
+            "date_updated": "Wed, 15 Jan 2025 09:00:00 +0000",
+            "subresource_uris": {},
+            "uri": request.path,
+        }
+
+    def _list_numbers(self, request: web.Request, _: Form) -> object:
+        return self.numbers.page(self.account_sid, request.path, request.query)
+
+    def _describe_number(self, request: web.Request, _: Form) -> object:
+        return self._number(request).resource(self.account_sid)
+
+    def _update_number(self, request: web.Request, form: Form) -> object:
+        for name in ("VoiceUrl", "StatusCallback", "VoiceFallbackUrl"):
+            url = _one(form, name)
+            if url and not url.startswith(("http://", "https://")):
+                raise RequestRefused(400, 21502, f"{name} is not a valid URL: {url}")
+        held = self._number(request)
+        self.numbers.change(held, form)
+        return held.resource(self.account_sid)
+
+    def _number(self, request: web.Request) -> SimulatedNumber:
+        held = self.numbers.get(request.match_info["sid"])
+        if held is None:
+            raise _not_found(request)
+        return held
 
     # Calls
 

@@ -1,16 +1,22 @@
 """Numbers: where a call to one leads, and whose it is."""
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import insert
 
 from control.stores.database import Database
-from control.stores.numbers import NumberRoute
+from control.stores.integrations import Removal
+from control.stores.keyset import Page
+from control.stores.numbers import ClaimedNumber, Claiming, NumberRoute
 from control.stores.store import Store
 from control.stores.tables import numbers
 from tests.contracts.conftest import RunWithStore
 from tests.contracts.records import NOON
+from tests.contracts.test_integrations import integration
 
 pytestmark = pytest.mark.sockets
 
@@ -55,14 +61,10 @@ def test_a_number_leads_where_its_own_account_brings_a_call(stored: RunWithStore
     stored(scenario)
 
 
-def test_a_number_is_its_tenants_with_the_account_that_had_it_last(
-    stored: RunWithStore, database_url: str
-) -> None:
-    before, after = route("int_1"), route("int_2")
-
+def test_a_number_is_its_tenants_whatever_the_account(stored: RunWithStore, database_url: str) -> None:
     async def scenario(store: Store) -> None:
-        await claimed(database_url, before, after)
-        assert await store.numbers.held("acme", OURS) == after
+        await claimed(database_url, route("int_1"))
+        assert await store.numbers.held("acme", OURS) == route("int_1")
         assert await store.numbers.held("other", OURS) is None
 
     stored(scenario)
@@ -74,5 +76,104 @@ def test_an_account_has_numbers_or_none(stored: RunWithStore, database_url: str)
         assert await store.numbers.any_with("telnyx", "int_1")
         assert not await store.numbers.any_with("telnyx", "default")
         assert not await store.numbers.any_with("twilio", "int_1")
+
+    stored(scenario)
+
+
+def number(number_id: str = "num_1", **changes: Any) -> ClaimedNumber:
+    made = ClaimedNumber(
+        number_id=number_id,
+        tenant_id="acme",
+        number=OURS,
+        carrier="telnyx",
+        integration_id="default",
+        carrier_number_id="129",
+        created_at=NOON,
+        updated_at=NOON,
+    )
+    return replace(made, **changes)
+
+
+def test_a_number_is_claimed_once_by_a_tenant_and_once_with_an_account(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        room = store.numbers
+        assert await room.claim(number()) is Claiming.DONE
+        assert await room.claim(number("num_2")) is Claiming.TAKEN
+        assert await room.claim(number("num_3", carrier="twilio")) is Claiming.TAKEN
+        assert await room.claim(number("num_4", tenant_id="other")) is Claiming.TAKEN
+        assert await room.claim(number("num_5", tenant_id="other", carrier="twilio")) is Claiming.DONE
+        assert await room.get("acme", "num_1") == number()
+        assert await room.claimed_of("acme", [OURS, OTHER]) == {OURS}
+
+    stored(scenario)
+
+
+def test_of_many_who_claim_at_once_one_has_it(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        claims = [store.numbers.claim(number(f"num_{place}")) for place in range(6)]
+        outcomes = await asyncio.gather(*claims)
+        assert outcomes.count(Claiming.DONE) == 1
+        assert outcomes.count(Claiming.TAKEN) == 5
+
+    stored(scenario)
+
+
+def test_a_number_is_claimed_with_an_account_that_is_the_tenants_and_stays(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        held = number(integration_id="int_1")
+        assert await store.numbers.claim(held) is Claiming.NO_ACCOUNT
+        await store.integrations.add(integration(tenant_id="other"))
+        assert await store.numbers.claim(held) is Claiming.NO_ACCOUNT
+        await store.integrations.add(integration("int_2", tenant_id="acme"))
+        held = number(integration_id="int_2")
+        claimed_, deleted = await asyncio.gather(
+            store.numbers.claim(held), store.integrations.delete("acme", "int_2")
+        )
+        # Whoever was first: never a number without its account.
+        assert (claimed_, deleted) in (
+            (Claiming.DONE, Removal.HAS_NUMBERS),
+            (Claiming.NO_ACCOUNT, Removal.DONE),
+        )
+
+    stored(scenario)
+
+
+def test_numbers_are_paged_newest_first_and_filtered(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        room = store.numbers
+        for place in range(3):
+            at = NOON + timedelta(hours=place)
+            agent_id = "agent_1" if place == 1 else None
+            await room.claim(
+                number(f"num_{place}", number=f"+1312555010{place}", created_at=at, agent_id=agent_id)
+            )
+        first, cursor = await room.page("acme", Page(limit=2), {})
+        second, end = await room.page("acme", Page(limit=2, after=cursor), {})
+        assert [each.number_id for each in [*first, *second]] == ["num_2", "num_1", "num_0"]
+        assert end is None
+        found, _ = await room.page("acme", Page(), {"agent_id": "agent_1", "carrier": "telnyx"})
+        assert [each.number_id for each in found] == ["num_1"]
+        by_number, _ = await room.page("acme", Page(sort=("number",)), {})
+        assert [each.number_id for each in by_number] == ["num_0", "num_1", "num_2"]
+        assert await room.page("other", Page(), {}) == ([], None)
+
+    stored(scenario)
+
+
+def test_a_number_is_assigned_and_released_by_its_tenant_alone(stored: RunWithStore) -> None:
+    later = NOON + timedelta(hours=1)
+
+    async def scenario(store: Store) -> None:
+        room = store.numbers
+        await room.claim(number())
+        assert await room.assign("other", "num_1", "agent_1", later) is None
+        assert not await room.release("other", "num_1")
+        assert await room.get("other", "num_1") is None
+        assert await room.assign("acme", "num_1", "agent_1", later) == number(
+            agent_id="agent_1", updated_at=later
+        )
+        assert await room.assign("acme", "num_1", None, later) == number(updated_at=later)
+        assert await room.release("acme", "num_1")
+        assert not await room.release("acme", "num_1")
 
     stored(scenario)

@@ -21,15 +21,18 @@ from control.media_orders import AgentUp, EndMedia, MediaEnded, MediaOrder, Repo
 from control.policy import CallPolicy
 from control.records import MediaSummary
 from control.requests import CallRequest
+from control.secrets import SecretKeys, new_key
 from control.server_answer import ServerAnswer, ServerFault
 from control.service.admission import LEASE, Admission
 from control.service.call_service import CallService, Parts
 from control.service.keeper import Keeper
 from control.service.ports import World
+from control.service.provider_accounts import ProviderAccounts
 from control.service.reception import House, Reception
 from control.service.switchboard import Switchboard
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome
+from control.stores.integrations import Integration
 from control.stores.numbers import NumberRoute
 from control.stores.tenants import Tenant
 from control.tenancy import Tenancy, Terms
@@ -252,7 +255,15 @@ class Room:
         self.media[call_id] = Media(call_id, report, follow)
         return self.media[call_id]
 
-    def mint(self, call_id: str, carrier: str, generation: int, lifetime: float) -> MediaStream:
+    def mint(
+        self,
+        call_id: str,
+        carrier: str,
+        generation: int,
+        lifetime: float,
+        *,
+        integration_id: str = "default",
+    ) -> MediaStream:
         self.minted.append((call_id, generation, lifetime))
         return MediaStream(url=f"wss://gateway.test/media/{carrier}/{call_id}-{len(self.minted)}")
 
@@ -269,9 +280,12 @@ class Room:
 class Account:
     """A carrier account whose requests succeed, unless a command is scripted to fail."""
 
-    def __init__(self, carrier: str = "telnyx", integration_id: str = "default") -> None:
+    def __init__(
+        self, carrier: str = "telnyx", integration_id: str = "default", tenant_id: str = "default"
+    ) -> None:
         self.carrier = carrier
         self.integration_id = integration_id
+        self.tenant_id = tenant_id
         self.commands: list[CallCommand] = []
         self.troubles: dict[type, list[Verdict]] = {}
         self.listed: list[LiveCall] = []
@@ -304,6 +318,13 @@ class Account:
         return [command for command in self.commands if isinstance(command, kind)]
 
 
+class Providers:
+    """Stored accounts with providers: there are none."""
+
+    async def get(self, tenant_id: str, integration_id: str) -> Integration | None:
+        return None
+
+
 class Accounts:
     def __init__(self, *accounts: Account) -> None:
         self._accounts = accounts
@@ -313,8 +334,11 @@ class Accounts:
         wanted = (carrier, integration_id)
         return self._accounts[named.index(wanted)] if wanted in named else None
 
-    def all(self) -> Sequence[Account]:
-        return self._accounts
+    async def fetch(self, carrier: str, integration_id: str = "default") -> Account | None:
+        return self.find(carrier, integration_id)
+
+    async def of_tenant(self, tenant_id: str) -> Sequence[Account]:
+        return self._accounts  # whoever asks has these
 
 
 class Toolbox:
@@ -528,6 +552,7 @@ class Scene:
                 switchboard=Switchboard(
                     directory(unlisted=unlisted, agents=agents, default=default), self.books, self.books
                 ),
+                providers=ProviderAccounts(Providers(), SecretKeys([new_key()]), lambda _: False),
                 room=self.room,
                 tools=self.tools,
                 servers=self.servers,

@@ -990,6 +990,16 @@ def test_a_filler_that_cannot_be_had_is_told_of_and_the_tool_runs_on(filler: Too
     assert scene.wants(ToolResult)
 
 
+def test_a_caller_whom_a_tool_keeps_waiting_may_be_silent() -> None:
+    scene = Scene(silence=5.0, silence_prompts=("Are you there?",)).talk()
+    scene.tell(ToolAsked("tc", "weather", "{}"))
+    scene.tell(SilenceLasted())
+    assert scene.events() == ["tool.invoked"]
+    scene.tell(ToolFinished("tc", "{}"))
+    scene.tell(SilenceLasted())
+    assert scene.events()[-1] == "silence.prompt"
+
+
 def test_nothing_is_filled_while_the_caller_is_on_hold() -> None:
     scene = Scene(filler=MUSIC).talk()
     scene.tell(ToolAsked("tc", "weather", "{}"))

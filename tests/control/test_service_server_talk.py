@@ -276,3 +276,18 @@ def test_a_tool_that_the_server_runs_may_command_the_call_too(virtual: RunAsync)
         await scene.close()
 
     virtual(scenario())
+
+
+def test_an_answer_that_comes_after_the_end_changes_nothing(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.servers.takes = 3.0
+        scene.servers.answer = ServerAnswer(changes=CallChanges.model_validate({"metadata": {"late": True}}))
+        call_id = await dialled(scene)
+        scene.hung_up("leg-1")
+        await asyncio.sleep(10)
+        assert scene.shelf.names(call_id)[-1] == "call.ended"
+        assert "late" not in scene.kept(call_id).metadata
+        await scene.close()
+
+    virtual(scenario())

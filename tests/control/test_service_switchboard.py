@@ -151,3 +151,20 @@ def test_nobody_waits_longer_than_a_caller_may(virtual: RunAsync) -> None:
             assert now() - began == pytest.approx(PATIENCE)
 
     virtual(scenario())
+
+
+def test_another_tenants_account_brings_calls_to_its_own_numbers_alone(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        books = Bookshelf()
+        directory = Directory(
+            default=an_agent(AgentConfig(name="default")),
+            agents=[an_agent(AgentConfig(name="sales"))],
+            numbers=[NumberEntry(number=LISTED, agent="sales")],
+            unlisted=Unlisted.DEFAULT_AGENT,
+        )
+        found = await Switchboard(directory, books, books).answering(
+            LISTED, carrier="telnyx", integration_id="int_2", tenant_id="acme"
+        )
+        assert found == Destination("acme", None)
+
+    virtual(scenario())

@@ -22,7 +22,8 @@ SECRET = "a-secret-of-enough-length"
 def gate(mode: str = "tokens", **changes: str | None) -> tuple[MediaAuth, StreamTokens]:
     tokens = StreamTokens()
     bound = changes.pop("bound_host", None) or "127.0.0.1"
-    return MediaAuth(mode, tokens=tokens, bound_host=bound, **changes), tokens
+    secrets = {"default": changes.pop("twilio_auth_token", None), "int_1": "another"}
+    return MediaAuth(mode, tokens=tokens, bound_host=bound, twilio_secret=secrets.get, **changes), tokens
 
 
 def ask(auth: MediaAuth, token: str = "abc", carrier: str = "twilio", **headers: str) -> Authorised:
@@ -144,6 +145,16 @@ def test_a_signature_is_only_asked_of_twilio_and_only_with_a_key() -> None:
     assert ask(auth, tokens.mint("a", 1, 0.0), "telnyx", x_twilio_signature="x").by == "token"
     keyless, tokens = gate(public_url="https://example.com")
     assert ask(keyless, tokens.mint("a", 1, 0.0), x_twilio_signature="x").by == "token"
+
+
+def test_the_account_that_the_call_is_with_is_the_one_whose_signature_counts() -> None:
+    auth, tokens = gate(public_url="https://example.com", twilio_auth_token="12345")
+    token = tokens.mint("call_1", 1, 0.0, integration_id="int_1")
+    url = f"wss://example.com/media/twilio/{token}"
+    with pytest.raises(MediaRefused) as refused:
+        ask(auth, token, X_Twilio_Signature=signature("12345", url))
+    assert (refused.value.status, refused.value.code) == (403, "invalid_signature")
+    assert ask(auth, token, X_Twilio_Signature=signature("another", url)).call_id == "call_1"
 
 
 def test_a_signature_that_cannot_be_checked_is_refused() -> None:

@@ -66,7 +66,7 @@ class Town:
             "number_id": f"num_{next(self.numbers)}",
             "tenant_id": tenant,
             "number": number,
-            "carrier": self.house.gateway.house.accounts.all()[0].carrier,
+            "carrier": self.house.gateway.house.accounts.of_settings("default")[0].carrier,
             "integration_id": "default",
             "agent_id": agent_id,
             "created_at": now,
@@ -140,6 +140,7 @@ def test_a_stored_agent_is_dialled_with_by_its_tenant_alone(
             agent_id = await here.agent(
                 here.acme, from_number=OURS, instructions="Sell {{product.name}}.", metadata={"team": "a"}
             )
+            await here.claim(OURS, agent_id)
             dial = {"to": THEIRS, "agent_id": agent_id, "variables": {"product": {"name": "tea"}}}
             theirs = await here.default.ask("POST", "/v1/calls", json=dial)
             assert (theirs.status, theirs.code) == (422, "agent_not_found")

@@ -14,12 +14,14 @@ from nacl.signing import SigningKey
 from twilio.request_validator import RequestValidator
 
 from control.effects import Attach, Instruction, PutDown, Refuse
-from gateway.accounts import Accounts, TelnyxAccount, TwilioAccount
+from gateway.account_book import Accounts
+from gateway.accounts import TelnyxAccount, TwilioAccount
 from gateway.media_auth import MediaAuth, StreamTokens
 from gateway.server import create_app, serving
 from gateway.webhook_endpoint import LARGEST_BODY, WebhookEndpoint
 from telephony.calls import CallEvent, HungUp, Initiated, LegToken, TwimlPurpose, TwimlRequested
 from telephony.commands import MediaStream, RejectReason
+from telephony.telnyx.account_numbers import TelnyxNumbers
 from telephony.telnyx.client import TelnyxClient
 from telephony.twilio.client import TwilioClient
 from tests.conftest import RunAsync
@@ -109,7 +111,7 @@ async def scene() -> AsyncIterator[Scene]:
     public_key = b64encode(bytes(KEY.verify_key)).decode()
     accounts = Accounts(
         [
-            TelnyxAccount(telnyx, public_key=public_key),
+            TelnyxAccount(telnyx, TelnyxNumbers(telnyx, PUBLIC), public_key=public_key),
             TwilioAccount(twilio, auth_token=TOKEN, public_url=PUBLIC),
         ]
     )

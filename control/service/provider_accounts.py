@@ -1,0 +1,94 @@
+"""Which provider an agent's sessions are opened with: that of the settings, or an account of its tenant's.
+
+An agent names an account by its id. It is read when a call begins, so that the call gets what is current then; calls
+that live ask for nothing here.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from control.agent_run import EffectiveAgent
+from control.integrations import (
+    Kind,
+    ProviderAddress,
+    ProviderConfig,
+    foreign_address,
+    provider_address,
+    read,
+)
+from control.secrets import Cipher, SecretUnreadable
+from control.service.switchboard import in_time
+from control.stores.integrations import Integration
+
+log = structlog.get_logger()
+
+_ID = re.compile(r"int_[0-9a-f]{24}")
+
+
+class ProviderMissing(Exception):
+    """The tenant has no such account, or it cannot be used."""
+
+
+class StoredIntegrations(Protocol):
+    """Accounts that users have stored (`control.stores.integrations.Integrations`). Raises `StoreUnavailable`."""
+
+    async def get(self, tenant_id: str, integration_id: str) -> Integration | None: ...
+
+
+class ProviderAccounts:
+    """Driven by the service, once per call that begins."""
+
+    def __init__(
+        self, integrations: StoredIntegrations, cipher: Cipher, allowed: Callable[[str], bool]
+    ) -> None:
+        """
+        Args:
+            allowed: whether the operator lets tenants name this address, which is no vendor's own.
+        """
+        self._integrations = integrations
+        self._cipher = cipher
+        self._allowed = allowed
+
+    async def placed(self, tenant_id: str, agent: EffectiveAgent, own_model: str | None) -> EffectiveAgent:
+        """Return the agent with where its sessions are opened, if that is not what the settings say.
+
+        Args:
+            own_model: the model that the agent itself names; else it is the account's.
+
+        Raises:
+            ProviderMissing
+            StoreUnavailable: nobody can say in time.
+        """
+        if not _ID.fullmatch(agent.provider):
+            return agent
+        async with in_time():
+            address = await self.address(tenant_id, agent.provider)
+        model = own_model or address.model or agent.session.model
+        return replace(agent, address=address, session=replace(agent.session, model=model))
+
+    async def address(self, tenant_id: str, integration_id: str) -> ProviderAddress:
+        """Return where an account's sessions are opened, and with what.
+
+        Raises:
+            ProviderMissing, StoreUnavailable
+        """
+        row = await self._integrations.get(tenant_id, integration_id)
+        if row is None or row.kind is not Kind.PROVIDER:
+            raise ProviderMissing("there is no such provider account")
+        return self._address(row)
+
+    def _address(self, row: Integration) -> ProviderAddress:
+        try:
+            config = read(row.vendor, self._cipher.decrypt(row.credentials), row.settings)
+        except (SecretUnreadable, ValueError) as fault:
+            log.error("a provider account cannot be read", integration_id=row.integration_id)
+            raise ProviderMissing("its credentials cannot be read; give them anew") from fault
+        assert isinstance(config, ProviderConfig), "providers have these"
+        foreign = foreign_address(row.vendor, config)
+        if foreign is not None and not self._allowed(foreign[1]):
+            raise ProviderMissing("its address is not allowed any more")
+        return provider_address(row.vendor, config)
