@@ -68,8 +68,13 @@ class Register:
 
     def __init__(self) -> None:
         self.tenants: dict[str, Tenant] = {}
+        self.delay = 0.0
+        self.fault: Exception | None = None
 
     async def get(self, tenant_id: str) -> Tenant | None:
+        await asyncio.sleep(self.delay)
+        if self.fault is not None:
+            raise self.fault
         return self.tenants.get(tenant_id)
 
     def put(self, tenant_id: str = "default", **terms: Any) -> None:
@@ -466,6 +471,10 @@ class Bookshelf:
         await self._answer()
         return any((each.carrier, each.integration_id) == (carrier, integration_id) for each in self.numbers)
 
+    async def secrets(self, tenant_id: str) -> tuple[str, ...]:
+        await self._answer()
+        return () if tenant_id == "default" else (f"whsec_{tenant_id}",)
+
     def has(self, agent_id: str, *, tenant: str = "acme", version: int = 1, **config: Any) -> Agent:
         """Store an agent, or another version of it."""
         self.agents[agent_id] = Agent(
@@ -550,7 +559,10 @@ class Scene:
                 accounts=self.accounts,
                 reception=Reception(house()),
                 switchboard=Switchboard(
-                    directory(unlisted=unlisted, agents=agents, default=default), self.books, self.books
+                    directory(unlisted=unlisted, agents=agents, default=default),
+                    self.books,
+                    self.books,
+                    self.books.secrets,
                 ),
                 providers=ProviderAccounts(Providers(), SecretKeys([new_key()]), lambda _: False),
                 room=self.room,
