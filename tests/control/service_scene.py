@@ -218,7 +218,11 @@ class Media:
     """One call's media: notes orders, and ends when it is told to."""
 
     def __init__(
-        self, call_id: str, report: Callable[[Report], None], follow: Callable[[TimelineEvent], None]
+        self,
+        call_id: str,
+        report: Callable[[Report], None],
+        follow: Callable[[TimelineEvent], None],
+        ending: MediaSummary,
     ) -> None:
         self.call_id = call_id
         self.orders: list[MediaOrder] = []
@@ -227,6 +231,8 @@ class Media:
         self.follow = follow
         self.stays = False
         """Whether it takes no notice of its end."""
+        self.ending = ending
+        """What it will have come to."""
 
     def order(self, order: MediaOrder) -> None:
         self.orders.append(order)
@@ -234,7 +240,7 @@ class Media:
             self.end()
 
     def end(self) -> None:
-        self.summary = SUMMARY
+        self.summary = self.ending
         asyncio.get_running_loop().call_soon(self.report, MediaEnded())
 
 
@@ -247,6 +253,8 @@ class Room:
         self.revoked: list[str] = []
         self.places = places
         self.trouble: str | None = None
+        self.ending = SUMMARY
+        """What media that begin from now on will have come to, unless told otherwise."""
 
     def begin(
         self,
@@ -257,7 +265,7 @@ class Room:
         report: Callable[[Report], None],
         follow: Callable[[TimelineEvent], None],
     ) -> Media:
-        self.media[call_id] = Media(call_id, report, follow)
+        self.media[call_id] = Media(call_id, report, follow, self.ending)
         return self.media[call_id]
 
     def mint(
@@ -509,6 +517,11 @@ class Bookshelf:
         )
 
 
+def short(record: CallRecord) -> dict[str, object]:
+    """A call as the stage's events tell it, unless told otherwise."""
+    return {"call_id": record.call_id, "status": record.status.value}
+
+
 class Scene:
     """Made inside a running loop; `close` raises what broke in a task."""
 
@@ -520,6 +533,7 @@ class Scene:
         unlisted: Unlisted = Unlisted.DEFAULT_AGENT,
         agents: Sequence[AgentConfig] = (),
         default: AgentConfig = DEFAULT_AGENT,
+        describe: Callable[[CallRecord], dict[str, object]] = short,
     ) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -569,7 +583,7 @@ class Scene:
                 tools=self.tools,
                 servers=self.servers,
                 fetch_audio=self.sounds,
-                describe=lambda record: {"call_id": record.call_id, "status": record.status.value},
+                describe=describe,
                 tariff=TARIFF,
                 world=self.world,
                 node="node_1",
