@@ -276,9 +276,6 @@ class CallService:
             return destination, None, RejectReason.NOT_FOUND
         if not await self._entered(arrival.record.call_id, destination.agent.tenant_id):
             return destination, None, RejectReason.BUSY
-        if reasons := self.unready():
-            log.warning("call refused", reasons=reasons)
-            return destination, None, RejectReason.BUSY
         try:
             effective = self._parts.reception.effective(
                 destination.agent,
@@ -298,6 +295,10 @@ class CallService:
             return destination, None, RejectReason.UNAVAILABLE
         except StoreUnavailable as fault:
             log.warning("call refused: its agent's provider cannot be looked up", reason=str(fault))
+            return destination, None, RejectReason.BUSY
+        # Last: nothing is awaited from here until it is admitted, so no two take one place.
+        if reasons := self.unready():
+            log.warning("call refused", reasons=reasons)
             return destination, None, RejectReason.BUSY
         return destination, effective, None
 
