@@ -266,9 +266,6 @@ class CallService:
             return destination, None, RejectReason.NOT_FOUND
         if not await self._entered(arrival.record.call_id, destination.agent.tenant_id):
             return destination, None, RejectReason.BUSY
-        if reasons := self.unready():
-            log.warning("call refused", reasons=reasons)
-            return destination, None, RejectReason.BUSY
         try:
             effective = self._parts.reception.effective(
                 destination.agent,
@@ -288,6 +285,9 @@ class CallService:
             return destination, None, RejectReason.UNAVAILABLE
         except StoreUnavailable as fault:
             log.warning("call refused: its agent's provider cannot be looked up", reason=str(fault))
+            return destination, None, RejectReason.BUSY
+        if reasons := self.unready():  # last: between this and the call's beginning nobody else takes its room
+            log.warning("call refused", reasons=reasons)
             return destination, None, RejectReason.BUSY
         return destination, effective, None
 
@@ -370,6 +370,18 @@ class CallService:
     async def _dial(self, tenant_id: str, request: DialRequest) -> DialOutcome:
         if (refused := self._refusal()) is not None:
             return refused
+        # From here on there is room for it, and nobody goes without it: others may dial while it is looked up.
+        self._reserved += 1
+        self._quiet.clear()
+        try:
+            made = await self._made(tenant_id, request)
+        finally:
+            self._reserved -= 1
+            self._settle()
+        return await self._dialled(made) if isinstance(made, LiveCall) else made
+
+    async def _made(self, tenant_id: str, request: DialRequest) -> LiveCall | DialOutcome:
+        """Make a call of a request, and have its carrier asked for it; or why there is none."""
         try:
             prepared = await self._prepare(tenant_id, request)
         except StoreUnavailable:
@@ -380,8 +392,6 @@ class CallService:
         if isinstance(prepared, Refused):
             return prepared
         brief, effective, account = prepared
-        self._reserved += 1
-        self._quiet.clear()
         call: LiveCall | None = None
         try:
             refused = await self._parts.admission.enter(tenant_id, brief.record.call_id)
@@ -399,9 +409,7 @@ class CallService:
         finally:
             if call is None:
                 self._leave(brief.record.call_id)
-            self._reserved -= 1
-            self._settle()
-        return await self._dialled(call)
+        return call
 
     async def _add(self, record: CallRecord, claim: Claim | None) -> ClaimOutcome:
         """Have a new call on record before anybody is asked to make it.
