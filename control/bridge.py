@@ -42,6 +42,7 @@ from control.media_orders import (
     MediaOrder,
     PlayedOut,
     PlayFile,
+    PlayFiller,
     PromptPlayed,
     Reconfigure,
     Record,
@@ -51,6 +52,7 @@ from control.media_orders import (
     SpeakText,
     StopCollecting,
     StopFile,
+    StopFiller,
     StreamDown,
     StreamMissing,
     StreamUp,
@@ -103,6 +105,7 @@ class Bridge:
         "_deadlines",
         "_deaf",
         "_file",
+        "_filler",
         "_greeted",
         "_guarded",
         "_holds",
@@ -179,6 +182,7 @@ class Bridge:
         self._holds = Holds()
         self._background = Background(self.carrier)
         self._file: tuple[str, Loop] | None = None
+        self._filler: tuple[str, Loop] | None = None
         self._break_expected = False
         self._deaf = False
         """Whether the model is not to hear the caller."""
@@ -769,8 +773,17 @@ class Bridge:
             case PlayFile():
                 self._play(order, now)
             case StopFile():
-                self._stop_loop()
+                self._stop_loop(self._file)
+                self._file = None
                 self.conversation.announcer.stop_file(now)
+                self._sound(now)
+            case PlayFiller(ticket, audio, rate):
+                self._stop_loop(self._filler)
+                self._filler = (ticket, Loop(audio, rate))
+                self._sound(now)
+            case StopFiller():
+                self._stop_loop(self._filler)
+                self._filler = None
                 self._sound(now)
             case TellAgent(role, text, respond):
                 self._tell(role, text, now)
@@ -841,19 +854,20 @@ class Bridge:
             self.conversation.announcer.play(order, now)
             self._review(now)
             return
-        self._stop_loop()
+        self._stop_loop(self._file)
         self._file = (order.ticket, Loop(order.audio, order.rate))
         self._sound(now)
 
-    def _stop_loop(self) -> None:
-        if self._file is not None:
-            self._report(PromptPlayed(self._file[0], ok=False, detail=STOPPED))
-            self._file = None
+    def _stop_loop(self, playing: tuple[str, Loop] | None) -> None:
+        if playing is not None:
+            self._report(PromptPlayed(playing[0], ok=False, detail=STOPPED))
 
     def _sound(self, now: float) -> None:
-        """What is heard while nothing is said: on hold what belongs to the hold, silence if that is it."""
-        file = self._file[1] if self._file is not None else None
-        self._background.play(self._holds.sound if self._holds.any else file, now)
+        """What is heard while nothing is said: on hold what belongs to the hold, silence if that is it; else what users
+        have played goes before what keeps a caller company."""
+        wanted = self._file or self._filler
+        loop = wanted[1] if wanted is not None else None
+        self._background.play(self._holds.sound if self._holds.any else loop, now)
         self._review(now)
 
     def _collect(self, now: float, *, secret: bool) -> None:
@@ -890,7 +904,7 @@ class Bridge:
         )
         if order.greeting is not None and not self._greeted:
             self.policy = replace(self.policy, greeting=order.greeting or None)
-        self._change_owed = order.instructions is not None or order.tools is not None
+        self._change_owed |= order.instructions is not None or order.tools is not None
         self._pay_change()
         self.timeline.add(now, "agent.reconfigured", at_once=not self._change_owed)
 

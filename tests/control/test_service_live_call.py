@@ -9,7 +9,7 @@ from control.agents import AgentConfig
 from control.call import Call
 from control.dialling import Dialled, DialRequest
 from control.inputs import Found
-from control.media_orders import EndMedia, HoldAgent, PlayFile, ReleaseAgent, StopFile, ToolAsked, ToolResult
+from control.media_orders import EndMedia, HoldAgent, PlayFiller, ReleaseAgent, StopFiller, ToolAsked, ToolResult
 from control.requests import Accepted, Hold, Refused, Resume
 from control.service.ledger import LINGER
 from control.timeline import TimelineEvent
@@ -100,8 +100,8 @@ def test_the_audio_of_a_filler_is_there_when_its_tool_runs_long(virtual: RunAsyn
         media = scene.room.media[call_id]
         media.report(ToolAsked("t-1", "music", "{}"))
         await asyncio.sleep(5.0)
-        played = [each for each in media.orders if isinstance(each, PlayFile | StopFile | ToolResult)]
-        assert [type(each) for each in played] == [PlayFile, StopFile, ToolResult]
+        played = [each for each in media.orders if isinstance(each, PlayFiller | StopFiller | ToolResult)]
+        assert [type(each) for each in played] == [PlayFiller, StopFiller, ToolResult]
         media.report(ToolAsked("t-2", "gone", "{}"))
         await asyncio.sleep(5.0)
         assert scene.shelf.names(call_id).count("tool.filler_missing") == 1
