@@ -131,7 +131,7 @@ class Bridge:
         "tools",
         "transcript",
         "turns",
-        "usage",
+        "usages",
         "wake_changed",
         "ws_unavailable",
     )
@@ -156,7 +156,8 @@ class Bridge:
         )
         self.transcript = self.conversation.transcript
         self.turns = self.conversation.turns
-        self.usage = agent.Usage()
+        self.usages = [agent.Usage()] * len(policy.providers)
+        """What each provider's model has consumed."""
         self._last_words = self.conversation.last_words
         self._keypad = Keypad(in_band=policy.digits.in_band)
         self.started: carrier.Started | None = None
@@ -511,12 +512,12 @@ class Bridge:
             case agent.ToolCall():
                 self._tool_call(leg, event, now)
             case agent.ResponseDone(_, status, reason, usage):
-                self.usage += usage
+                self.usages[self._redial.provider] += usage
                 if status not in ("completed", "cancelled"):
                     self.timeline.add(now, "agent.response", status=status, reason=reason)
                 self.conversation.agent_may_have_finished(now)
             case agent.TranscriptionUsage(_, usage):
-                self.usage += usage
+                self.usages[self._redial.provider] += usage
             case agent.Truncated(_, audio_end_ms):
                 self.timeline.add(now, "agent.truncated", audio_end_ms=audio_end_ms)
             case agent.ExpiringSoon(seconds_left):

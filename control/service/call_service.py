@@ -35,7 +35,7 @@ from control.service.call_index import CallIndex
 from control.service.chronicle import Chronicle
 from control.service.keeper import Keeper
 from control.service.ledger import Ledger
-from control.service.live_call import LiveCall
+from control.service.live_call import LiveCall, Pricing
 from control.service.ports import (
     AgentServers,
     CallStore,
@@ -286,7 +286,8 @@ class CallService:
         except StoreUnavailable as fault:
             log.warning("call refused: its agent's provider cannot be looked up", reason=str(fault))
             return destination, None, RejectReason.BUSY
-        if reasons := self.unready():  # last: between this and the call's beginning nobody else takes its room
+        # Last: between this and the call's beginning nobody else takes its room.
+        if reasons := self.unready():
             log.warning("call refused", reasons=reasons)
             return destination, None, RejectReason.BUSY
         return destination, effective, None
@@ -610,9 +611,11 @@ class CallService:
         )
         return live
 
-    def _price_of(self, agent: EffectiveAgent | None) -> Callable[[CallRecord], CallRecord]:
-        model = agent.session.model if agent is not None else None
-        return lambda record: priced(record, model, self._parts.tariff)
+    def _price_of(self, agent: EffectiveAgent | None) -> Pricing:
+        """How a call of this agent is billed: what each provider's model has consumed, by that model's price."""
+        sessions = () if agent is None else (agent.session, *agent.fallbacks.values())
+        models = [session.model for session in sessions]
+        return lambda record, usages: priced(record, zip(models, usages, strict=False), self._parts.tariff)
 
     def _admit(self, call: LiveCall) -> None:
         self._calls.add(call)

@@ -39,6 +39,7 @@ from control.tenancy import Tenancy, Terms
 from control.timeline import TimelineEvent
 from media.audio import PCMU_8K
 from media.realtime.configuration import SessionConfig
+from media.realtime.events import Usage
 from media.realtime.usage import Price
 from telephony.calls import Answered, HungUp, Initiated, LegToken, Origin
 from telephony.capabilities import CAPABILITIES, Capabilities
@@ -55,12 +56,15 @@ SUMMARY = MediaSummary(
     transcript=({"role": "assistant", "content": "Hello."},),
     latency_turns=(),
     usage={"audio_out": 7},
+    usages=(Usage(audio_out=7),),
     ws_unavailable=False,
     recording=None,
 )
 
-# A dollar for each token of audio out.
-TARIFF = Tariff(models={"m": Price(audio_out=Decimal(1_000_000))})
+# A dollar for each token of audio out, and ten with the spare model.
+TARIFF = Tariff(
+    models={"m": Price(audio_out=Decimal(1_000_000)), "spare-m": Price(audio_out=Decimal(10_000_000))}
+)
 
 
 class Register:
@@ -218,6 +222,8 @@ class Media:
         self.call_id = call_id
         self.orders: list[MediaOrder] = []
         self.summary: MediaSummary | None = None
+        self.comes_to = SUMMARY
+        """What the summary will be."""
         self.report = report
         self.follow = follow
         self.stays = False
@@ -229,7 +235,7 @@ class Media:
             self.end()
 
     def end(self) -> None:
-        self.summary = SUMMARY
+        self.summary = self.comes_to
         asyncio.get_running_loop().call_soon(self.report, MediaEnded())
 
 
@@ -405,12 +411,14 @@ def an_agent(config: AgentConfig) -> Agent:
 
 
 def house() -> House:
+    session = SessionConfig(
+        model="m", voice="v", instructions="Be kind.", input_format=PCMU_8K, output_format=PCMU_8K
+    )
     return House(
         defaults=AgentDefaults(
             policy=CallPolicy(),
-            session=SessionConfig(
-                model="m", voice="v", instructions="Be kind.", input_format=PCMU_8K, output_format=PCMU_8K
-            ),
+            session=session,
+            providers={"spare": replace(session, model="spare-m")},
         ),
         answer_wait=1.0,
     )

@@ -46,6 +46,7 @@ from control.media_orders import (
 )
 from control.outputs import CloseCarrier, ConnectAgent, Finish, Synthesise, Unrecorded, UseProvider
 from control.policy import BargeIn, Deadlines, DigitPolicy
+from control.records import media_summary
 from control.requests import RecordingAction
 from control.timeline import TimelineEvent
 from media import g711
@@ -930,6 +931,24 @@ def test_a_session_that_cannot_be_had_is_had_from_the_next_provider_at_once() ->
     (told,) = rig.events("agent.failover")
     assert (told["from_provider"], told["to_provider"], told["reason"]) == ("default", "spare", "gone")
     assert rig.reports(AgentGone) == []
+
+
+def test_what_each_providers_model_has_consumed_is_told_apart() -> None:
+    rig = Controlled(providers=TWO).up()
+    rig.hear("response.created", response={"id": "r1"})
+    rig.hear("response.done", response={"id": "r1", "status": "completed", "usage": tokens(3)})
+    lose(rig)
+    rig.connect()
+    rig.confirm()
+    rig.hear("response.created", response={"id": "r2"})
+    rig.hear("response.done", response={"id": "r2", "status": "completed", "usage": tokens(4)})
+    summary = media_summary(rig.bridge, None)
+    assert [usage.audio_out for usage in summary.usages] == [3, 4]
+    assert summary.usage["audio_out"] == 7
+
+
+def tokens(audio_out: int) -> dict[str, object]:
+    return {"output_tokens": audio_out, "output_token_details": {"audio_tokens": audio_out}}
 
 
 def test_the_last_provider_is_asked_again_and_then_there_is_no_agent() -> None:

@@ -161,7 +161,7 @@ def test_what_is_said_in_the_moment_in_which_everything_was_told_is_told(virtual
                 asyncio.get_running_loop().call_soon(said, scene, call_id, "Two.")
             return ServerAnswer()
 
-        scene.servers.transcript_updated = tell  # type: ignore[method-assign, assignment]
+        scene.servers.transcript_updated = tell  # type: ignore[method-assign]
         said(scene, call_id, "One.")
         await asyncio.sleep(1)
         assert told == ["One.", "Two."]
