@@ -157,20 +157,26 @@ def show(console: Console, trials: Sequence[Trial]) -> None:
 
 def machine() -> dict[str, str]:
     """Return what the figures depend on besides the code."""
+    compiled_by = subprocess.run(
+        [compiler(), "--version"], capture_output=True, text=True, check=False
+    ).stdout
+    return {
+        "compiler": compiled_by.partition("\n")[0],
+        **surroundings("picows", "aiofastnet", "uvloop", "aiohttp", "numpy", "pybase64", "msgspec"),
+    }
+
+
+def surroundings(*packages: str) -> dict[str, str]:
+    """Return the machine, the commit and the versions of these packages."""
     cpu = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             cpu = line.partition(":")[2].strip()
-    compiled_by = subprocess.run(
-        [compiler(), "--version"], capture_output=True, text=True, check=False
-    ).stdout
-    packages = ("picows", "aiofastnet", "uvloop", "aiohttp", "numpy", "pybase64", "msgspec")
     return {
         "cpu": cpu,
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}",
         "python": platform.python_version(),
-        "compiler": compiled_by.partition("\n")[0],
         "load average before writing": " ".join(f"{value:.2f}" for value in os.getloadavg()),
         "commit": _commit(),
         **{name: version(name) for name in packages},

@@ -4,9 +4,12 @@ import typer
 
 from gateway.commands.agent import agent
 from gateway.commands.call import call
+from gateway.commands.calls import calls
 from gateway.commands.carrier import carrier
 from gateway.commands.check import check
+from gateway.commands.db import db
 from gateway.commands.demo import demo
+from gateway.commands.keys import keys
 from gateway.commands.load import load
 from gateway.commands.openapi import openapi
 from gateway.commands.reencrypt import reencrypt
@@ -30,6 +33,9 @@ app.command()(replay)
 app.command()(reencrypt)
 app.command()(check)
 app.command()(openapi)
+app.add_typer(calls, name="calls")
+app.add_typer(keys, name="keys")
+app.add_typer(db, name="db")
 
 
 @app.command()

@@ -32,6 +32,7 @@ from control.service.switchboard import Switchboard
 from control.stores.store import Store
 from control.stores.urls import sqlite_url
 from control.tenancy import Tenancy, Terms
+from control.tenant_secrets import TenantSecrets
 from gateway.account_book import Accounts, StoredAccounts
 from gateway.accounts import settings_accounts
 from gateway.call_runner import AgentProvider, CallServices
@@ -147,7 +148,7 @@ async def call_house(
         node = node_of(settings.data_dir)
         agents = directory(settings, world.wall())
         book = AgentBook(store.agents, keys, new_id=world.new_id, clock=world.wall)
-        switchboard = Switchboard(agents, book, store.numbers)
+        switchboard = Switchboard(agents, book, store.numbers, TenantSecrets(store.tenants, keys).of)
         office = NumberOffice(store.numbers, accounts, agents, wall=world.wall, new_id=world.new_id)
         bare = BareCalls(keeper, world, node=node, agent_id=agents.default.agent_id, describe=describe)
         calls = Calls(defaults, services, bare=bare, overloaded=lag.overloaded)

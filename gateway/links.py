@@ -40,8 +40,8 @@ from picows import (
 # picows builds its servers and clients from this class and leaves it out of its stub.
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-from gateway.outbox import outbox
 from gateway.stall import StallWatch, WriteBounds
+from gateway.write_batch import write_batch
 from telephony.link import Link, LinkListener, LinkRefused
 
 # Seconds for resolving, connecting, TLS and the upgrade together.
@@ -79,6 +79,7 @@ class PicowsLink(WSListener):
     """
 
     __slots__ = (
+        "_batch",
         "_closing",
         "_deadline",
         "_deliver",
@@ -91,7 +92,6 @@ class PicowsLink(WSListener):
         "_listener",
         "_loop",
         "_lost",
-        "_outbox",
         "_ping_sent",
         "_pulse",
         "_reason",
@@ -109,7 +109,7 @@ class PicowsLink(WSListener):
     def __init__(self, bounds: WriteBounds | None = None) -> None:
         self.bounds = bounds or WriteBounds()
         self._loop = asyncio.get_running_loop()
-        self._outbox = outbox()
+        self._batch = write_batch()
         self._watch = StallWatch(self.bounds, self._stalled)
         self._wire: WSTransport | None = None
         self._transport: asyncio.Transport | None = None
@@ -166,10 +166,10 @@ class PicowsLink(WSListener):
         if self._wire is None:
             self._later(self.send, message)
             return
-        self._outbox.add(self, message)
+        self._batch.add(self, message)
 
     def write(self, message: bytes) -> None:
-        """What was sent, at the end of the loop's turn (`gateway.outbox`)."""
+        """What was sent, at the end of the loop's turn (`gateway.write_batch`)."""
         wire = self._wire
         if wire is None:
             return
@@ -314,7 +314,7 @@ class PicowsLink(WSListener):
     def _send_close(self, code: int, reason: str) -> None:
         self._closing = True
         self._deliver = _ignore
-        self._outbox.flush()  # what was sent before goes before
+        self._batch.flush()  # what was sent before goes before
         if self._wire is None:
             return
         if code == NO_CODE:

@@ -80,9 +80,12 @@ async def _convert(ffmpeg: str, source: Path, how: list[str], target: Path) -> N
     # A recording is ours, but it lay in a store: ffmpeg is to open that file and nothing that it may lead to.
     reading = ["-nostdin", "-loglevel", "error", "-y", "-protocol_whitelist", "file", "-i", str(source)]
     nice = _NICE if shutil.which("nice") else []
-    process = await asyncio.create_subprocess_exec(
-        *nice, ffmpeg, *reading, *how, str(target), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *nice, ffmpeg, *reading, *how, str(target), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+        )
+    except OSError as error:
+        raise EncodingFailed(f"ffmpeg cannot be started: {error}") from error
     try:
         async with asyncio.timeout(PATIENCE):
             _, said = await process.communicate()

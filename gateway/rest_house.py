@@ -19,6 +19,7 @@ from control.secrets import Cipher
 from control.stores.errors import StoreUnavailable
 from control.stores.keys import DEFAULT_TENANT
 from control.stores.tenants import Tenant
+from control.tenant_secrets import TenantSecrets
 from control.webhook_post import WebhookPost
 from gateway.account_desk import AccountDesk
 from gateway.accounts import Account
@@ -73,7 +74,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 cipher=cipher,
                 health=_HealthChecks(house, room),
                 carriers=house.accounts.carriers,
-                webhooks=WebhookParts(policy=policy, cipher=cipher, sending=worker),
+                webhooks=WebhookParts(cipher=cipher, sending=worker),
                 gaps=house.service.gaps.typical,
                 version=our_version(),
                 tenants=TenantParts(
@@ -102,13 +103,10 @@ def calls_secret(settings: Settings) -> str:
 
 
 def _worker(settings: Settings, house: CallHouse, egress: Egress, cipher: Cipher) -> DeliveryWorker:
-    secret = calls_secret(settings)
+    secret, tenants = calls_secret(settings), TenantSecrets(house.store.tenants, cipher)
 
     async def call_secret(tenant_id: str) -> str:
-        tenant = await house.store.tenants.get(tenant_id)
-        if tenant is None or tenant.webhook_secret is None:
-            return secret
-        return cipher.decrypt(tenant.webhook_secret)
+        return (*await tenants.of(tenant_id), secret)[0]
 
     post = WebhookPost(fetch=egress, cipher=cipher, call_secret=call_secret)
     return DeliveryWorker(

@@ -1,14 +1,17 @@
-"""The rig against the raw relay: nothing is lost, nothing is invented, and every fault has a counter."""
+"""The rig against the raw relay: nothing is lost, nothing is invented, every fault has a counter; records are asked."""
 
+import json
 import shutil
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
-from benchmarks import trial
+from benchmarks import record_report, records, trial
 from benchmarks.run import Search
 from benchmarks.server import RELAY
 from benchmarks.trial import Load, Profile, Trial
+from benchmarks.year_of_calls import year
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))),
@@ -88,3 +91,28 @@ def test_a_conversation_is_heard_answered_barged_in_and_cleared() -> None:
     # The relay marks the end of each answer: every mark is played or comes back with a clear.
     returned = figures.report["marks_echoed"] + figures.report["marks_cleared"]
     assert 0 <= figures.report["marks"] - returned <= CALLS
+
+
+def test_a_year_of_calls_is_the_same_for_the_same_seed_and_comes_in_order() -> None:
+    first, again = ([each for chunk in year(5000, seed) for each in chunk] for seed in (1, 1))
+    assert first == again
+    assert [each.started_at for each in first] == sorted(each.started_at for each in first)
+    assert {each.started_at.month for each in first} == set(range(1, 13))
+    assert len({each.call_id for each in first}) == len(first)
+
+
+def test_every_question_about_records_is_asked_and_has_its_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_report, "RESULTS", tmp_path)
+    assert records.main(["--calls", "3000", "--rounds", "1", "--year", "--databases", "sqlite"]) == 0
+    figures = json.loads((tmp_path / "records-sqlite.json").read_text("utf-8"))["figures"]
+    assert len(figures) > 50
+    assert [each["question"] for each in figures if not each["plan"]] == []
+    found = {each["question"]: each["rows"] for each in figures}
+    assert (found["none"], found["search (a word of every second call)"], found["daily of the year"]) == (
+        50,
+        50,
+        365,
+    )
+    assert "ix_calls_tenant_id_agent_id_started_at_id" in (tmp_path / "records-sqlite.md").read_text("utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.core import TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from control.api.problem_codes import PROBLEM_CODES
 from control.bridge import Bridge
@@ -344,10 +344,27 @@ def test_every_input_in_a_trace_is_documented_with_its_fields_and_no_other() -> 
 # Commands
 
 
-def command_line() -> TyperGroup:
-    group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)
-    return group
+def commands() -> dict[str, TyperCommand]:
+    """Every command by the words that call it; a group is its commands."""
+
+    def within(group: TyperGroup, before: tuple[str, ...]) -> Iterator[tuple[str, TyperCommand]]:
+        for name, command in group.commands.items():
+            if isinstance(command, TyperGroup):
+                yield from within(command, (*before, name))
+            else:
+                assert isinstance(command, TyperCommand)
+                yield " ".join((*before, name)), command
+
+    line = typer.main.get_command(app)
+    assert isinstance(line, TyperGroup)
+    return dict(within(line, ()))
+
+
+def called(words: list[str]) -> str:
+    """The command that these words call."""
+    names = [name for name in commands() if words[: len(name.split())] == name.split()]
+    assert names, f"there is no command {words}"
+    return names[0]
 
 
 def typed() -> list[list[str]]:
@@ -359,24 +376,23 @@ def typed() -> list[list[str]]:
 
 @pytest.mark.parametrize("words", typed(), ids=" ".join)
 def test_a_command_a_page_tells_to_type_is_understood(words: list[str]) -> None:
-    name, *arguments = words
-    command = command_line().commands[name]
-    context = command.make_context(name, list(arguments))
+    name = called(words)
+    context = commands()[name].make_context(name, words[len(name.split()) :])
     assert context.args == []
 
 
-@pytest.mark.parametrize("name", sorted(command_line().commands))
+@pytest.mark.parametrize("name", sorted(commands()))
 def test_every_command_has_its_section_its_options_and_an_example_of_each(name: str) -> None:
-    (heading,) = re.findall(rf"^## `offhook {name}`.*$", page("trying.md"), re.MULTILINE)
+    (heading,) = re.findall(rf"^###? `offhook {name}`.*$", page("trying.md"), re.MULTILINE)
     options = {
         max(parameter.opts, key=len)
-        for parameter in command_line().commands[name].params
+        for parameter in commands()[name].params
         if isinstance(parameter, TyperOption)
     } - {"--help"}
     assert set(names(section("trying.md", heading))) == options
-    shown = {word for words in typed() if words[0] == name for word in words}
-    assert any(words[0] == name for words in typed())
-    assert options - shown <= {"--host", "--api-key"}
+    examples = [words for words in typed() if called(words) == name]
+    assert examples
+    assert options - {word for words in examples for word in words} <= {"--host", "--api-key", "--tenant"}
 
 
 READERS: dict[str, Callable[[Path], object]] = {

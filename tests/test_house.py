@@ -51,6 +51,7 @@ TESTED_ELSEWHERE = {
     # The store's rooms, each on both databases through its public face.
     "control/stores/store.py": "tests/contracts: every call goes through it",
     "control/stores/call_filters.py": "tests/contracts/test_calls.py lists by each filter",
+    "control/stores/call_list.py": "tests/contracts/test_calls.py turns pages by every filter and order",
     "control/stores/call_rows.py": "tests/contracts/test_calls.py: calls come back as they were saved",
     "control/stores/columns.py": "tests/contracts/test_calls.py: moments and money come back exactly",
     "control/stores/documents.py": "tests/contracts/test_calls.py: whatever JSON holds comes back",
@@ -89,6 +90,7 @@ TESTED_ELSEWHERE = {
     "gateway/rest_house.py": "tests/control/test_api_platform_endpoints.py and others ask a whole house",
     "gateway/demo_backend.py": "tests/gateway/test_callback_demo.py is its every use",
     "gateway/commands/examples.py": "two paths; tests/gateway/test_demo.py plays what is there",
+    "gateway/commands/store.py": "tests/gateway/test_commands_db.py, _keys.py and _calls.py go through it",
     "gateway/commands/settings.py": "tests/gateway/test_commands_check.py and _serve.py see what it prints",
     "gateway/commands/terminal.py": "every test of a command reads what it prints and how it exits",
     "telephony/link.py": "two protocols without code; gateway.links and the memory link implement them",

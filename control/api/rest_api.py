@@ -94,7 +94,7 @@ class RestApi:
         self._recordings = RecordingEndpoints(parts.store, parts.recordings)
         desk = AgentDesk(parts.directory, parts.agents, parts.policy)
         self.endpoints: list[Endpoint[Any, Any]] = [
-            *CallEndpoints(parts.calls, parts.store, parts.webhooks.policy, parts.recordings).endpoints(),
+            *CallEndpoints(parts.calls, parts.store, parts.policy, parts.recordings).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),
             *EventEndpoints(parts.calls, parts.store, parts.news, parts.tenants.tenancy).endpoints(),
             *ControlEndpoints(parts.calls, parts.store, parts.fetch_audio, parts.recordings).endpoints(),
@@ -105,7 +105,9 @@ class RestApi:
             *AgentToolEndpoints(desk).endpoints(),
             *self._recordings.endpoints(),
             *ToolLogEndpoints(parts.store).endpoints(),
-            *WebhookEndpoints(parts.calls, parts.store, parts.webhooks).endpoints(),
+            *WebhookEndpoints(
+                parts.calls, parts.store, desk, policy=parts.policy, parts=parts.webhooks
+            ).endpoints(),
             *TenantEndpoints(parts.store, gate, parts.tenants).endpoints(),
             *PlatformEndpoints(
                 parts.calls,

@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, Field
 
+from control.api.agent_desk import AgentDesk
 from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
 from control.api.outgoing_urls import check_url
 from control.api.page_queries import PageQuery
 from control.api.patching import unless_given
 from control.api.ports import CallControl, WebhookSending
-from control.api.problem import Problem
+from control.api.problem import Fault, Problem
 from control.api.webhook_shapes import (
     CallWebhooks,
     DeliveryShape,
@@ -125,9 +126,8 @@ class LogQuery(PageQuery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookParts:
-    """What endpoints are checked, sealed and tried with."""
+    """What endpoints are sealed and tried with."""
 
-    policy: EgressPolicy
     cipher: Cipher
     sending: WebhookSending
 
@@ -135,9 +135,23 @@ class WebhookParts:
 class WebhookEndpoints:
     """Driven by the routes."""
 
-    def __init__(self, calls: CallControl, store: Store, parts: WebhookParts) -> None:
+    def __init__(
+        self,
+        calls: CallControl,
+        store: Store,
+        desk: AgentDesk,
+        *,
+        policy: EgressPolicy,
+        parts: WebhookParts,
+    ) -> None:
+        """
+        Args:
+            policy: where users may have us send something.
+        """
         self._calls = calls
         self._store = store
+        self._desk = desk
+        self._policy = policy
         self._parts = parts
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
@@ -164,11 +178,12 @@ class WebhookEndpoints:
             ),
             line(
                 "POST", "/v1/webhooks", self.add, "Have an endpoint told of events", {201: NewWebhookShape},
-                "too_many_webhooks", body=WebhookBody, description="Its secret is shown this once.",
+                "too_many_webhooks", "agent_not_found", body=WebhookBody, description="Its secret is shown this once.",
             ),
             line("GET", one, self.get, "An endpoint", {200: WebhookShape}, "not_found"),
             line(
-                "PATCH", one, self.change, "Change an endpoint", {200: WebhookShape}, "not_found", body=WebhookPatch,
+                "PATCH", one, self.change, "Change an endpoint", {200: WebhookShape}, "not_found", "agent_not_found",
+                body=WebhookPatch,
                 description="`enabled: true` takes up again one that was disabled, by request or by its failures.",
             ),
             line(
@@ -211,13 +226,13 @@ class WebhookEndpoints:
 
     async def add(self, asked: Asked[NoQuery, WebhookBody]) -> Answer:
         body, secret, now = asked.body, new_webhook_secret(), datetime.now(UTC)
-        check_url(self._parts.policy, "url", body.url)
+        check_url(self._policy, "url", body.url)
         webhook = Webhook(
             webhook_id=f"wh_{token_hex(12)}",
             tenant_id=asked.tenant_id,
             url=body.url,
             events=tuple(body.events),
-            agent_id=body.agent_id,
+            agent_id=await self._agent_id(asked.tenant_id, body.agent_id),
             secret=self._parts.cipher.encrypt(secret),
             payload=body.payload,
             description=body.description,
@@ -237,7 +252,9 @@ class WebhookEndpoints:
         changes = asked.body.model_dump(include=asked.body.model_fields_set)
         enabled = changes.pop("enabled", None)
         if "url" in changes:
-            check_url(self._parts.policy, "url", changes["url"])
+            check_url(self._policy, "url", changes["url"])
+        if "agent_id" in changes:
+            changes["agent_id"] = await self._agent_id(asked.tenant_id, changes["agent_id"])
         if changes:
             await self._store.webhooks.change(asked.tenant_id, webhook.webhook_id, changes, datetime.now(UTC))
         await self._enable(webhook, enabled)
@@ -312,6 +329,20 @@ class WebhookEndpoints:
         return Reply(CallWebhooks(call_id=call_id, deliveries=[attempt_shape(each) for each in attempts]))
 
     # What they have in common
+
+    async def _agent_id(self, tenant_id: str, given: str | None) -> str | None:
+        """The id that events name an agent by, which may have been named otherwise."""
+        if given is None:
+            return None
+        try:
+            return (await self._desk.agent(tenant_id, given)).agent_id
+        except Problem:
+            raise Problem(
+                422,
+                "agent_not_found",
+                "there is no such agent",
+                errors=[Fault("/agent_id", "there is no such agent")],
+            ) from None
 
     async def _webhook(self, asked: Asked[Any, Any]) -> Webhook:
         webhook = await self._store.webhooks.get(asked.tenant_id, asked.path["webhook_id"])

@@ -49,7 +49,7 @@ from control.service.ports import (
 from control.service.provider_accounts import ProviderAccounts, ProviderMissing
 from control.service.reception import Reception
 from control.service.stream_gaps import StreamGaps
-from control.service.switchboard import Destination, Switchboard
+from control.service.switchboard import Destination, Switchboard, in_time
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome
 from control.stores.patience import within
@@ -238,7 +238,7 @@ class CallService:
         call: LiveCall | None = None
         refusal: RejectReason | None = None
         try:
-            destination, effective, refusal = await self._receive(arrival)
+            destination, effective, refusal = await self._received(arrival)
             record = _with_agent(arrival.record, destination, effective)
             brief = self._parts.reception.inbound(record, effective, account.capabilities, refusal)
             call = self._make(brief, effective, account, TOKEN_LIFETIME)
@@ -252,6 +252,16 @@ class CallService:
         call.begin()
         for event in (arrival.event, *arrival.said):
             call.tell(event)
+
+    async def _received(
+        self, arrival: Arrival
+    ) -> tuple[Destination | None, EffectiveAgent | None, RejectReason | None]:
+        """What becomes of it; a fault of ours leaves no caller ringing."""
+        try:
+            return await self._receive(arrival)
+        except Exception:
+            log.exception("call refused: a fault of ours", call_id=arrival.call_id)
+            return None, None, RejectReason.UNAVAILABLE
 
     async def _receive(
         self, arrival: Arrival
@@ -293,9 +303,10 @@ class CallService:
         return destination, effective, None
 
     async def _entered(self, call_id: str, tenant_id: str) -> bool:
-        """Whether the tenant may have one more call."""
+        """Whether the tenant may have one more call; it may not where that is not known in time."""
         try:
-            refused = await self._parts.admission.enter(tenant_id, call_id)
+            async with in_time():
+                refused = await self._parts.admission.enter(tenant_id, call_id)
         except StoreUnavailable as fault:
             log.warning("call refused: what its tenant may is not known", reason=str(fault))
             return False
@@ -474,7 +485,8 @@ class CallService:
     async def _agent(self, tenant_id: str, request: DialRequest) -> Agent | None:
         """The agent that is to talk."""
         if request.agent is not None:
-            return ad_hoc_agent(request.agent, self._world.wall(), tenant_id=tenant_id)
+            brought = ad_hoc_agent(request.agent, self._world.wall(), tenant_id=tenant_id)
+            return replace(brought, signing=await self._parts.switchboard.signing(tenant_id))
         if request.agent_id is None:
             return self._parts.switchboard.default
         return await self._parts.switchboard.agent(tenant_id, request.agent_id)

@@ -7,7 +7,7 @@ every new call is while the database does not answer. Calls that live ask for no
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -64,10 +64,21 @@ class Destination:
 class Switchboard:
     """Driven by the service, once per call that comes in or is to be made."""
 
-    def __init__(self, directory: Directory, agents: StoredAgents, stored: StoredNumbers) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        agents: StoredAgents,
+        stored: StoredNumbers,
+        secrets: Callable[[str], Awaitable[tuple[str, ...]]],
+    ) -> None:
+        """
+        Args:
+            secrets: returns what proves a tenant's requests; none: the gateway's own secret does.
+        """
         self._directory = directory
         self._agents = agents
         self._numbers = stored
+        self._secrets = secrets
 
     @property
     def default(self) -> Agent:
@@ -105,6 +116,16 @@ class Switchboard:
             return configured
         async with in_time():
             return await self._agents.current(tenant_id, id_or_name)
+
+    async def signing(self, tenant_id: str) -> tuple[str, ...]:
+        """What proves the requests of a tenant's agent that is stored nowhere, so that nobody else's secret does.
+
+        Raises:
+            StoreUnavailable: nobody can say in time.
+            SecretUnreadable
+        """
+        async with in_time():
+            return await self._secrets(tenant_id)
 
     async def account_of(self, tenant_id: str, number: str) -> tuple[str, str] | None:
         """Find the carrier account that one of the tenant's numbers is with, if that is said.
@@ -144,10 +165,10 @@ def _canonical(called: str | None) -> str | None:
 
 @asynccontextmanager
 async def in_time() -> AsyncIterator[None]:
-    """What is looked up in here for a call that begins takes no longer than `PATIENCE`.
+    """Whatever a new call waits for ends within `PATIENCE`, or is as if the database did not answer.
 
     Raises:
-        StoreUnavailable: it would.
+        StoreUnavailable: it has not.
     """
     try:
         async with asyncio.timeout(PATIENCE):

@@ -42,13 +42,30 @@ class CallFilters:
 
     def conditions(self, tenant_id: str) -> Iterator[ColumnElement[bool]]:
         """Return all but `search`, as conditions on `calls`."""
+        yield from self._besides_number(tenant_id)
+        if self.number is not None:
+            yield or_(calls.c.from_number == self.number, calls.c.to_number == self.number)
+
+    def alternatives(self, tenant_id: str) -> list[list[ColumnElement[bool]]]:
+        """Return the same as one or more sets of conditions, of which a call fulfils one at most.
+
+        No index has calls of either number in a list's order; each number has its own.
+        """
+        conditions = list(self._besides_number(tenant_id))
+        if self.number is None:
+            return [conditions]
+        own, other = calls.c.from_number, calls.c.to_number
+        return [
+            [*conditions, own == self.number],
+            [*conditions, other == self.number, own.is_distinct_from(self.number)],
+        ]
+
+    def _besides_number(self, tenant_id: str) -> Iterator[ColumnElement[bool]]:
         yield calls.c.tenant_id == tenant_id
         for name in ("agent_id", "status", "disposition", "direction", "carrier", "from_number", "to_number"):
             wanted = getattr(self, name)
             if wanted is not None:
                 yield calls.c[name] == wanted
-        if self.number is not None:
-            yield or_(calls.c.from_number == self.number, calls.c.to_number == self.number)
         first, end = self.started_between()
         if first is not None:
             yield calls.c.started_at >= first

@@ -14,67 +14,25 @@ from decimal import Decimal
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Select, delete, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import LIVE, CallRecord, EventRecord
-from control.stores.call_filters import CallFilters
 from control.stores.call_rows import changes_of, details_of, record_of, row_of
-from control.stores.columns import EPOCH, Instant, Money, Text
+from control.stores.columns import Money
 from control.stores.database import Database
 from control.stores.deliveries import Deliveries
 from control.stores.errors import Taken
 from control.stores.events import Events
 from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome, Idempotency
-from control.stores.keyset import Keyset, Page
 from control.stores.recordings import owe_erasure
 from control.stores.search import Search
-from control.stores.search import index as call_search
 from control.stores.tables import call_details, calls, erased_calls, recordings, turns
 from control.stores.tool_logs import ToolLogs
 from telephony.causes import CallStatus
 
-NEWEST = ("-started_at",)
 _LIVE = sorted(LIVE)
-
-SORTABLE: dict[str, ColumnElement[Any]] = {
-    **{
-        name: calls.c[name]
-        for name in (
-            "started_at",
-            "status",
-            "direction",
-            "carrier",
-            "minutes_used",
-            "call_cost",
-            "llm_cost",
-            "recording_cost",
-            "transfer_cost",
-            "total_cost",
-            "turn_count",
-            "barge_in_count",
-            "tool_call_count",
-        )
-    },
-    # Where there is none it comes before all others.
-    **{
-        name: func.coalesce(calls.c[name], literal("", Text()))
-        for name in ("agent_id", "from_number", "to_number", "disposition")
-    },
-    **{name: func.coalesce(calls.c[name], literal(EPOCH, Instant())) for name in ("answered_at", "ended_at")},
-    "duration_seconds": calls.c.duration_ms,
-}
-"""What a list may be sorted by."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallPage:
-    """A part of a list of calls, without their transcripts and latencies."""
-
-    calls: tuple[CallRecord, ...]
-    next_cursor: str | None
-    """None: this was the last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,35 +243,6 @@ class Calls:
             query = query.where(calls.c.tenant_id == tenant_id)
         async with self._database.read() as connection:
             return [record_of(row, row) for row in (await connection.execute(query)).mappings()]
-
-    async def page(self, tenant_id: str, filters: CallFilters, page: Page) -> CallPage:
-        """Return a page of the tenant's calls, newest first unless sorted otherwise; a search's by their intake.
-
-        Raises:
-            InvalidCursor, InvalidSort: what the page asks by.
-        """
-        query, order = self._listing(tenant_id, filters, page)
-        if query is None:
-            return CallPage((), None)
-        async with self._database.read() as connection:
-            rows, cursor = await order.page(connection, query, page)
-        return CallPage(tuple(record_of(row) for row in rows), cursor)
-
-    def _listing(self, tenant_id: str, filters: CallFilters, page: Page) -> tuple[Select[Any] | None, Keyset]:
-        if filters.search is None:
-            order = Keyset.of(page.sort or NEWEST, SORTABLE, calls.c.id)
-            query = select(calls)
-        else:
-            # The index gives calls in the order of their numbers, which is that of their beginnings but for
-            # calls that began in the same moment on two machines: no sorting of all that were found.
-            fields = SORTABLE | {"intake": call_search.c.rowid}
-            order = Keyset.of(page.sort or ("-intake",), fields, call_search.c.rowid)
-            query = select(calls).join(call_search, call_search.c.rowid == calls.c.id)
-            holds = self._search.holds(filters.search, tenant_id, filters.agent_id, filters.started_between())
-            if holds is None:
-                return None, order
-            query = query.where(holds)
-        return query.where(*filters.conditions(tenant_id)), order
 
 
 def _is(tenant_id: str, call_id: str) -> ColumnElement[bool]:

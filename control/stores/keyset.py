@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, RowMapping, Select, and_, literal, or_, tuple_
+from sqlalchemy import ColumnElement, Row, RowMapping, Select, and_, literal, or_, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.stores.columns import Instant, Money, micros_of, moment_of
@@ -69,34 +69,42 @@ class Keyset:
         for name in names:
             if name not in fields:
                 raise InvalidSort(name)
-        descending = [name.startswith("-") for name in sort]
-        return cls(
-            tuple(sort),
-            (*[fields[name] for name in names], unique),
-            (*descending, descending[-1]),
-        )
+        columns, descending = [fields[name] for name in names], [name.startswith("-") for name in sort]
+        # An index in this order, and in no longer one, is read off instead of sorted.
+        if columns[-1] is not unique:
+            columns.append(unique)
+            descending.append(descending[-1])
+        return cls(tuple(sort), tuple(columns), tuple(descending))
 
     async def page(
-        self, connection: AsyncConnection, query: Select[Any], page: Page
+        self, connection: AsyncConnection, query: Select[Any], page: Page, *others: Select[Any]
     ) -> tuple[Sequence[RowMapping], str | None]:
         """Return a page of a query that has no order yet, and the cursor of the next; None: it was the last.
+
+        With `others` it is a page of all their rows, of which none may be in two: each is read in the list's order, as
+        its own index has it, and only as far as the page needs.
 
         Raises:
             InvalidCursor: what the page comes after is no cursor, or one of another order.
         """
-        query = query.add_columns(*self._labelled())
-        if page.after is not None:
-            query = query.where(self.after(page.after))
-        rows = (await connection.execute(query.order_by(*self._order()).limit(page.limit + 1))).all()
+        heads = [self._head(each, page) for each in (query, *others)]
+        statement = heads[0] if not others else self._merged(heads, page)
+        rows = (await connection.execute(statement)).all()
         shown = rows[: page.limit]
         cursor = self.cursor(shown[-1]) if len(rows) > page.limit else None
         return [row._mapping for row in shown], cursor
 
-    def _order(self) -> list[ColumnElement[Any]]:
-        return [
-            column.desc() if down else column.asc()
-            for column, down in zip(self.columns, self.descending, strict=True)
-        ]
+    def _head(self, query: Select[Any], page: Page) -> Select[Any]:
+        """As much of a query as a page can need, in order."""
+        query = query.add_columns(*self._labelled())
+        if page.after is not None:
+            query = query.where(self.after(page.after))
+        return query.order_by(*_ordered(self.columns, self.descending)).limit(page.limit + 1)
+
+    def _merged(self, heads: Sequence[Select[Any]], page: Page) -> Select[Any]:
+        every = union_all(*[select(head.subquery()) for head in heads]).subquery()
+        keys = [every.c[f"key_{place}"] for place in range(len(self.columns))]
+        return select(every).order_by(*_ordered(keys, self.descending)).limit(page.limit + 1)
 
     def _labelled(self) -> list[ColumnElement[Any]]:
         """Return what a query must also select, for `cursor` to find."""
@@ -141,6 +149,10 @@ class Keyset:
             raise
         except (binascii.Error, ValueError, TypeError, OverflowError, InvalidOperation) as error:
             raise InvalidCursor("the cursor is none of ours") from error
+
+
+def _ordered(columns: Sequence[ColumnElement[Any]], descending: Sequence[bool]) -> list[ColumnElement[Any]]:
+    return [column.desc() if down else column.asc() for column, down in zip(columns, descending, strict=True)]
 
 
 def _written(value: object) -> str | int:

@@ -5,6 +5,7 @@ the tables as they were. Two that start together wait for one another, and the s
 """
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -43,16 +44,40 @@ async def upgrade(database: Database, revision: str = "head") -> list[str]:
         return await connection.run_sync(_upgrade, revision)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaState:
+    """Which revision a database's tables are at."""
+
+    found: str | None
+    """None: it has no tables."""
+    wanted: str
+    missing: tuple[str, ...]
+    """The revisions that it lacks, in order; none of one that this release does not know."""
+
+    @property
+    def current(self) -> bool:
+        return self.found == self.wanted
+
+
+async def schema_state(database: Database) -> SchemaState:
+    """Return where a database's tables are."""
+    async with database.read() as connection:
+        found = await connection.run_sync(_current)
+    script = _script()
+    known = found is None or found in {revision.revision for revision in script.walk_revisions()}
+    missing = [each.revision for each in script.iterate_revisions("head", found or "base")] if known else []
+    return SchemaState(found=found, wanted=head(), missing=tuple(reversed(missing)))
+
+
 async def check_schema(database: Database) -> None:
     """Make sure that the tables are those of this release.
 
     Raises:
         SchemaOutdated: they are not.
     """
-    async with database.read() as connection:
-        found = await connection.run_sync(_current)
-    if found != head():
-        raise SchemaOutdated(found, head())
+    state = await schema_state(database)
+    if not state.current:
+        raise SchemaOutdated(state.found, state.wanted)
 
 
 def head() -> str:

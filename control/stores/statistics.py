@@ -10,7 +10,19 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, FromClause, RowMapping, Select, func, literal, select
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    CompoundSelect,
+    FromClause,
+    RowMapping,
+    Select,
+    func,
+    literal,
+    literal_column,
+    select,
+    union_all,
+)
 
 from control.call_record import LIVE
 from control.percentiles import Distribution, distribution
@@ -19,9 +31,10 @@ from control.stores.columns import Text
 from control.stores.database import Database
 from control.stores.errors import RangeTooLong
 from control.stores.local_time import DAY, HOUR, count_of, day_of, local
-from control.stores.search import Search
+from control.stores.search import Search, found_first
 from control.stores.search import index as call_search
 from control.stores.tables import calls, tool_logs, turns
+from control.tool_log import ToolOutcome
 from telephony.causes import CallStatus, Direction, Disposition
 
 MOST_DAYS = 1100
@@ -141,7 +154,7 @@ class ToolUse:
     name: str
     outcomes: Mapping[str, int]
     duration: Distribution
-    """Milliseconds."""
+    """Milliseconds, of those that came to an end."""
 
     @property
     def calls(self) -> int:
@@ -222,19 +235,15 @@ class Statistics:
 
     async def latency(self, tenant_id: str, filters: CallFilters) -> dict[str, Distribution]:
         """Return the distribution of each stage's milliseconds over the turns of ended calls."""
-        found: dict[str, Distribution] = {}
-        async with self._database.read() as connection:
-            for stage in STAGES:
-                column = turns.c[stage]
-                query = self._chosen(
-                    tenant_id, filters, column, func.count(), beside=turns, by=turns.c.call == calls.c.id
-                )
-                if query is None:
-                    found[stage] = Distribution()
-                    continue
-                query = query.where(column.is_not(None)).group_by(column)
-                found[stage] = distribution([(ms, count) for ms, count in await connection.execute(query)])
-        return found
+        counted: dict[str, list[tuple[int, int]]] = {stage: [] for stage in STAGES}
+        stages = [turns.c[stage] for stage in STAGES]
+        query = self._chosen(tenant_id, filters, *stages, beside=turns, by=turns.c.call == calls.c.id)
+        if query is not None:
+            # The turns are looked up once, and counted stage by stage.
+            async with self._database.read() as connection:
+                for stage, ms, count in await connection.execute(_counts(query.cte("chosen"))):
+                    counted[stage].append((ms, count))
+        return {stage: distribution(values) for stage, values in counted.items()}
 
     async def tools(self, tenant_id: str, filters: CallFilters) -> list[ToolUse]:
         """Return each tool's use in the calls, by name."""
@@ -310,7 +319,19 @@ class Statistics:
             conditions.append(holds)
         if beside is not None:
             source = source.join(beside, by)
-        return select(*columns).select_from(source).where(*conditions)
+        query = select(*columns).select_from(source).where(*conditions)
+        return query if filters.search is None else found_first(query)
+
+
+def _counts(chosen: CTE) -> CompoundSelect[Any]:
+    """How often each stage took which time."""
+
+    def of(stage: str) -> Select[Any]:
+        took = chosen.c[stage]
+        named: ColumnElement[str] = literal_column(f"'{stage}'").label("stage")
+        return select(named, took.label("ms"), func.count()).where(took.is_not(None)).group_by(took)
+
+    return union_all(*map(of, STAGES))
 
 
 def _totals_of(row: RowMapping) -> Totals:
@@ -327,7 +348,9 @@ def _tool_uses(rows: Iterable[Any]) -> list[ToolUse]:
     for name, outcome, duration_ms, count in rows:
         mine = outcomes.setdefault(name, {})
         mine[outcome] = mine.get(outcome, 0) + count
-        durations.setdefault(name, []).append((duration_ms, count))
+        ended = durations.setdefault(name, [])
+        if outcome != ToolOutcome.ABANDONED:
+            ended.append((duration_ms, count))
     return [
         ToolUse(name=name, outcomes=outcomes[name], duration=distribution(durations[name]))
         for name in sorted(outcomes)

@@ -17,7 +17,8 @@ from sqlalchemy import text
 from control.call_record import CallRecord, EventRecord
 from control.stores.agents import Agents
 from control.stores.call_filters import CallFilters
-from control.stores.calls import CallPage, Calls, CallState, Deletion
+from control.stores.call_list import CallList, CallPage
+from control.stores.calls import Calls, CallState, Deletion
 from control.stores.database import Database
 from control.stores.deliveries import Deliveries
 from control.stores.delivery_log import DeliveryLog
@@ -44,6 +45,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._calls = Calls(database)
+        self._call_list = CallList(database)
         self._events = Events(database)
         self.agents = Agents(database)
         self.deliveries = Deliveries(database)
@@ -111,8 +113,8 @@ class Store:
         return await self._calls.state(tenant_id, call_id)
 
     async def calls(self, tenant_id: str, filters: CallFilters, page: Page) -> CallPage:
-        """See `Calls.page`."""
-        return await self._calls.page(tenant_id, filters, page)
+        """See `CallList.page`."""
+        return await self._call_list.page(tenant_id, filters, page)
 
     async def live_calls(self, node: str | None = None, tenant_id: str | None = None) -> list[CallRecord]:
         """See `Calls.live`."""

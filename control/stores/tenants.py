@@ -72,7 +72,7 @@ class Tenants:
 
     async def get(self, tenant_id: str) -> Tenant | None:
         query = select(tenants).where(tenants.c.tenant_id == tenant_id)
-        async with self._database.read() as connection:
+        async with self._database.find() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
         return None if row is None else _tenant_of(row)
 

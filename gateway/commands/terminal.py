@@ -6,7 +6,8 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 import uvloop
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
 
 from gateway.collector import quiet_collector
 
@@ -24,6 +25,13 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
     """Say what is wrong in one line and leave."""
     err.print(f"[red]offhook:[/] {message}", markup=True)
     raise typer.Exit(code)
+
+
+def print_whole(what: RenderableType) -> None:
+    """Print a table as wide as it is: ids are there to be copied, and a pipe has no width."""
+    wide = out.options.update(max_width=10_000)
+    width = max(out.width, Measurement.get(out, wide, what).maximum)
+    Console(width=width, highlight=False, soft_wrap=True).print(what)
 
 
 def run(

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from control.call_record import CallRecord
+from control.stores import call_list
 from control.stores.call_filters import CallFilters
 from control.stores.calls import Deletion
 from control.stores.errors import InvalidCursor, InvalidSort, Taken
@@ -565,3 +566,58 @@ def test_a_cursor_of_another_order_is_refused(stored: RunWithStore) -> None:
 def test_nobody_sorts_by_what_is_no_field_of_a_list(stored: RunWithStore) -> None:
     with pytest.raises(InvalidSort):
         stored(lambda store: store.calls("default", ALL, Page(sort=("-transcript",))))
+
+
+def test_pages_of_one_number_hold_every_call_once_whichever_side_it_is_on(stored: RunWithStore) -> None:
+    ours, theirs = "+1999", "+1000"
+    sides = [(ours, theirs), (theirs, ours), (ours, ours), (theirs, theirs), (None, ours)]
+    made = [
+        ended_call(
+            started_at=NOON + number % 4 * SECOND,
+            from_number=sides[number % 5][0],
+            to_number=sides[number % 5][1],
+            transcript=({"role": "user", "content": "hello"},),
+        )
+        for number in range(20)
+    ]
+    wanted = {each.call_id for each in made if ours in (each.from_number, each.to_number)}
+
+    async def scenario(store: Store) -> None:
+        for record in made:
+            await store.save_call(record)
+        for filters in (CallFilters(number=ours), CallFilters(number=ours, search="hello")):
+            for sort in ((), ("started_at",), ("to_number", "-started_at")):
+                seen = await all_pages(store, filters, limit=3, sort=sort)
+                assert {each.call_id for each in seen} == wanted
+                assert len(seen) == len(wanted)
+                if not sort and filters.search is None:
+                    assert seen == sorted(seen, key=lambda each: each.started_at, reverse=True)
+
+    stored(scenario)
+
+
+def test_a_search_finds_the_rare_call_beyond_what_is_looked_at_first(
+    stored: RunWithStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newest first and oldest first: whatever lies beyond the stretch is found by the index."""
+    monkeypatch.setattr(call_list, "_STRETCH", 5)
+    made = [
+        ended_call(
+            started_at=NOON + number * SECOND,
+            transcript=({"role": "user", "content": "rare word" if number % 15 == 7 else "common word"},),
+        )
+        for number in range(40)
+    ]
+
+    async def scenario(store: Store) -> None:
+        for record in made:
+            await store.save_call(record)
+        rare = [made[number].call_id for number in (37, 22, 7)]
+        for sort, wanted in (((), rare), (("intake",), rare[::-1])):
+            for limit in (1, 2, 50):
+                seen = await all_pages(store, CallFilters(search="rare"), limit=limit, sort=sort)
+                assert [each.call_id for each in seen] == wanted, (sort, limit)
+            everything = await all_pages(store, CallFilters(search="word"), limit=3, sort=sort)
+            assert len({each.call_id for each in everything}) == len(everything) == len(made)
+
+    stored(scenario)

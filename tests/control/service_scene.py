@@ -72,8 +72,13 @@ class Register:
 
     def __init__(self) -> None:
         self.tenants: dict[str, Tenant] = {}
+        self.delay = 0.0
+        self.fault: Exception | None = None
 
     async def get(self, tenant_id: str) -> Tenant | None:
+        await asyncio.sleep(self.delay)
+        if self.fault is not None:
+            raise self.fault
         return self.tenants.get(tenant_id)
 
     def put(self, tenant_id: str = "default", **terms: Any) -> None:
@@ -217,17 +222,21 @@ class Media:
     """One call's media: notes orders, and ends when it is told to."""
 
     def __init__(
-        self, call_id: str, report: Callable[[Report], None], follow: Callable[[TimelineEvent], None]
+        self,
+        call_id: str,
+        report: Callable[[Report], None],
+        follow: Callable[[TimelineEvent], None],
+        ending: MediaSummary,
     ) -> None:
         self.call_id = call_id
         self.orders: list[MediaOrder] = []
         self.summary: MediaSummary | None = None
-        self.comes_to = SUMMARY
-        """What the summary will be."""
         self.report = report
         self.follow = follow
         self.stays = False
         """Whether it takes no notice of its end."""
+        self.ending = ending
+        """What it will have come to."""
 
     def order(self, order: MediaOrder) -> None:
         self.orders.append(order)
@@ -235,7 +244,7 @@ class Media:
             self.end()
 
     def end(self) -> None:
-        self.summary = self.comes_to
+        self.summary = self.ending
         asyncio.get_running_loop().call_soon(self.report, MediaEnded())
 
 
@@ -248,6 +257,8 @@ class Room:
         self.revoked: list[str] = []
         self.places = places
         self.trouble: str | None = None
+        self.ending = SUMMARY
+        """What media that begin from now on will have come to, unless told otherwise."""
 
     def begin(
         self,
@@ -258,7 +269,7 @@ class Room:
         report: Callable[[Report], None],
         follow: Callable[[TimelineEvent], None],
     ) -> Media:
-        self.media[call_id] = Media(call_id, report, follow)
+        self.media[call_id] = Media(call_id, report, follow, self.ending)
         return self.media[call_id]
 
     def mint(
@@ -474,6 +485,10 @@ class Bookshelf:
         await self._answer()
         return any((each.carrier, each.integration_id) == (carrier, integration_id) for each in self.numbers)
 
+    async def secrets(self, tenant_id: str) -> tuple[str, ...]:
+        await self._answer()
+        return () if tenant_id == "default" else (f"whsec_{tenant_id}",)
+
     def has(self, agent_id: str, *, tenant: str = "acme", version: int = 1, **config: Any) -> Agent:
         """Store an agent, or another version of it."""
         self.agents[agent_id] = Agent(
@@ -508,6 +523,11 @@ class Bookshelf:
         )
 
 
+def short(record: CallRecord) -> dict[str, object]:
+    """A call as the stage's events tell it, unless told otherwise."""
+    return {"call_id": record.call_id, "status": record.status.value}
+
+
 class Scene:
     """Made inside a running loop; `close` raises what broke in a task."""
 
@@ -519,6 +539,7 @@ class Scene:
         unlisted: Unlisted = Unlisted.DEFAULT_AGENT,
         agents: Sequence[AgentConfig] = (),
         default: AgentConfig = DEFAULT_AGENT,
+        describe: Callable[[CallRecord], dict[str, object]] = short,
     ) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -558,14 +579,17 @@ class Scene:
                 accounts=self.accounts,
                 reception=Reception(house()),
                 switchboard=Switchboard(
-                    directory(unlisted=unlisted, agents=agents, default=default), self.books, self.books
+                    directory(unlisted=unlisted, agents=agents, default=default),
+                    self.books,
+                    self.books,
+                    self.books.secrets,
                 ),
                 providers=ProviderAccounts(Providers(), SecretKeys([new_key()]), lambda _: False),
                 room=self.room,
                 tools=self.tools,
                 servers=self.servers,
                 fetch_audio=self.sounds,
-                describe=lambda record: {"call_id": record.call_id, "status": record.status.value},
+                describe=describe,
                 tariff=TARIFF,
                 world=self.world,
                 node="node_1",

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from control.agent_book import AgentBook
 from control.agents import AgentConfig
+from control.secrets import SecretKeys, new_key
 from control.stores.keys import DEFAULT_TENANT
 from tests.conftest import RunAsync
-from tests.contracts.records import call, ended_call
+from tests.contracts.records import NOON, call, ended_call
 from tests.control.agent_office import LOOK_UP, SALES, SECRET, Office, office, pointers, refused
 
 pytestmark = pytest.mark.sockets
@@ -384,5 +386,33 @@ def test_a_secret_is_replaced_and_the_old_one_signs_for_a_while(real: RunAsync, 
             assert pointers(await here.ask("POST", path, {"keep_previous_seconds": -1})) == [
                 "/keep_previous_seconds"
             ]
+
+    real(scenario())
+
+
+def test_what_was_encrypted_with_a_lost_key_is_told_and_can_be_deleted(
+    real: RunAsync, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with office(tmp_path) as here:
+            elsewhere = AgentBook(
+                here.store.agents, SecretKeys([new_key()]), new_id=lambda p: f"{p}_1", clock=lambda: NOON
+            )
+            config = AgentConfig.model_validate({"name": "lost", "tools": [LOOK_UP]})
+            agent, _ = await elsewhere.add(DEFAULT_TENANT, config)
+            path = f"/v1/agents/{agent.agent_id}"
+            for method, more, body in (
+                ("GET", "", None), ("PATCH", "", {"voice": "x"}), ("POST", "/clone", {}), ("GET", "/tools", None),
+                ("GET", "/config", None), ("GET", "/versions", None), ("POST", "/versions/1/restore", None),
+                ("POST", "/rotate-secret", {}),
+            ):  # fmt: skip
+                said = await here.ask(method, f"{path}{more}", body)
+                assert refused(said) == (503, "secrets_unreadable"), more
+            assert refused(await here.ask("GET", "/v1/agents")) == (503, "secrets_unreadable")
+            assert refused(await here.ask("GET", "/v1/tools")) == (503, "secrets_unreadable")
+            fresh = await here.ask("POST", f"{path}/rotate-secret", {"keep_previous_seconds": 0})
+            assert fresh.status == 200
+            assert (await here.ask("DELETE", path)).status == 204
+            assert (await here.ask("GET", "/v1/agents")).status == 200
 
     real(scenario())

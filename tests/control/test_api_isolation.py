@@ -114,7 +114,10 @@ def test_nothing_of_ours_is_there_for_another_tenant(real: RunAsync, tmp_path: P
                 special = _BODIES.get((method, path))
                 body = {"json": special} if special is not None else body_of(operation, document)
                 said = await stranger.ask(method, place, **body)
-                assert (said.status, said.code) == (404, "not_found"), f"{method} {place}: {said.json}"
+                if method == "HEAD":  # whose answer has no body
+                    assert said.status == 404
+                else:
+                    assert (said.status, said.code) == (404, "not_found"), f"{method} {place}: {said.json}"
                 asked += 1
             assert asked > 40
             # All of it is still there.

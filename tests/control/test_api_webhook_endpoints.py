@@ -92,13 +92,13 @@ def test_an_endpoint_is_made_shown_changed_and_deleted(real: RunAsync, tmp_path:
                 path,
                 json={
                     "events": ["barge_in", "*"],
-                    "agent_id": "agent_1",
+                    "agent_id": "default",
                     "payload": "flat",
                     "description": "crm",
                 },
             )
             assert (changed.status, changed.json["events"]) == (200, ["*"])
-            assert (changed.json["agent_id"], changed.json["payload"]) == ("agent_1", "flat")
+            assert (changed.json["agent_id"], changed.json["payload"]) == ("agent_default", "flat")
             back = await s.users.ask("PATCH", path, json={"agent_id": None})
             assert (back.json["agent_id"], back.json["description"]) == (None, "crm")
             assert (await s.users.ask("GET", "/v1/webhooks")).json["data"] == [back.json]
@@ -159,6 +159,9 @@ def test_what_cannot_be_told_of_is_refused_where_it_is_wrong(real: RunAsync, tmp
                 assert [fault["pointer"] for fault in said.json["errors"]] == [pointer], body
                 changed = await users.ask("PATCH", path, json=body)
                 assert [fault["pointer"] for fault in changed.json["errors"]] == [pointer], body
+            for method, where in (("POST", "/v1/webhooks"), ("PATCH", path)):
+                said = await users.ask(method, where, json={"url": PUBLIC, "agent_id": "agent_1"})
+                assert refused(said) == (422, "agent_not_found")
             missing = await users.ask("POST", "/v1/webhooks", json={})
             assert [fault["pointer"] for fault in missing.json["errors"]] == ["/url"]
             (only,) = (await users.ask("GET", "/v1/webhooks")).json["data"]

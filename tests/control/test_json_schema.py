@@ -1,6 +1,7 @@
 """Users' schemas: what is one, what is too much of one, and how a value differs from it."""
 
 from collections.abc import Mapping
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,15 @@ def test_a_long_value_is_not_repeated_whole() -> None:
 
 def test_a_regular_expression_that_never_ends_is_not_run() -> None:
     assert faults(object_with(a={"type": "string", "pattern": "(a+)+$"}), {"a": "a" * 60 + "b"}) == []
+
+
+def test_checking_the_largest_schema_holds_up_no_call() -> None:
+    largest = object_with(**{f"p{n}": {"type": "string", "description": "x" * 60} for n in range(120)})
+    before = process_time()
+    for _ in range(10):
+        check_schema(largest)
+    # `jsonschema` alone takes most of a second for one of them here.
+    assert process_time() - before < 0.5
 
 
 json_values = st.recursive(

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from control.agents import AgentConfig
 from control.dialling import Dialled, DialRequest
 from control.directory import Unlisted
 from control.effects import Attach, Refuse
@@ -164,6 +165,54 @@ def test_a_dial_whose_agent_cannot_be_looked_up_is_refused(
         assert isinstance(refused, Refused)
         assert (refused.status, refused.code) == (503, code)
         assert scene.account.commands == []
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_an_agent_that_is_brought_along_is_proved_by_its_tenants_secret(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        brought = DialRequest(to=THEIRS, from_number=OURS, agent=AgentConfig(name="brought"))
+        for tenant, expected in (("acme", ("whsec_acme",)), ("default", ())):
+            outcome = await scene.service.dial(tenant, brought)
+            assert isinstance(outcome, Dialled)
+            agent = scene.service.live()[-1].agent
+            assert agent is not None
+            assert agent.signing == expected
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_tenant_whose_terms_nobody_can_tell_in_time_has_its_call_refused(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        stored(scene)
+        scene.tenants.delay = 60.0
+        scene.arrives("leg-a")
+        await asyncio.sleep(PATIENCE + 0.5)
+        (reject,) = scene.account.of(Reject)
+        assert reject.reason is RejectReason.BUSY
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_fault_of_ours_leaves_no_caller_ringing(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        stored(scene)
+        scene.tenants.fault = ZeroDivisionError()
+        await scene.rings()
+        await scene.settles()
+        (reject,) = scene.account.of(Reject)
+        assert reject.reason is RejectReason.UNAVAILABLE
+        scene.hung_up("leg-a")
+        await scene.settles()
+        scene.tenants.fault = None
+        later = await scene.rings("leg-b")
+        assert later in scene.room.media
         await scene.close()
 
     virtual(scenario())

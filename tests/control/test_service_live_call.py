@@ -137,9 +137,8 @@ def test_what_a_call_has_cost_is_known_with_its_end(virtual: RunAsync) -> None:
 def test_each_model_of_a_call_that_failed_over_is_billed_by_its_own_price(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene()
+        scene.room.ending = replace(SUMMARY, usages=(Usage(audio_out=3), Usage(audio_out=4)))
         call_id = await talking(scene, AgentConfig(name="careful", fallback_providers=("spare",)))
-        media = scene.room.media[call_id]
-        media.comes_to = replace(SUMMARY, usages=(Usage(audio_out=3), Usage(audio_out=4)))
         scene.hung_up("leg-1")
         await scene.settles()
         assert scene.kept(call_id).llm_cost == Decimal(3 + 10 * 4)

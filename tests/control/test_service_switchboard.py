@@ -21,7 +21,7 @@ def switchboard(books: Bookshelf, unlisted: Unlisted = Unlisted.REJECT) -> Switc
         numbers=[NumberEntry(number=LISTED, agent="sales", carrier="telnyx")],
         unlisted=unlisted,
     )
-    return Switchboard(directory, books, books)
+    return Switchboard(directory, books, books, books.secrets)
 
 
 async def answering(
@@ -108,7 +108,10 @@ def test_one_stored_number_makes_another_one_a_mistake(virtual: RunAsync) -> Non
     async def scenario() -> None:
         books = Bookshelf()
         board = Switchboard(
-            Directory(default=an_agent(AgentConfig(name="default")), unlisted=Unlisted.AUTO), books, books
+            Directory(default=an_agent(AgentConfig(name="default")), unlisted=Unlisted.AUTO),
+            books,
+            books,
+            books.secrets,
         )
         before = await board.answering(OTHER, carrier="telnyx", integration_id="default")
         books.route_to("agent_1", OURS)
@@ -144,6 +147,7 @@ def test_nobody_waits_longer_than_a_caller_may(virtual: RunAsync) -> None:
             board.answering(OURS, carrier="telnyx", integration_id="default"),
             board.agent("acme", "agent_1"),
             board.account_of("acme", OURS),
+            board.signing("acme"),
         ):
             began = now()
             with pytest.raises(StoreUnavailable):
@@ -162,7 +166,7 @@ def test_another_tenants_account_brings_calls_to_its_own_numbers_alone(virtual: 
             numbers=[NumberEntry(number=LISTED, agent="sales")],
             unlisted=Unlisted.DEFAULT_AGENT,
         )
-        found = await Switchboard(directory, books, books).answering(
+        found = await Switchboard(directory, books, books, books.secrets).answering(
             LISTED, carrier="telnyx", integration_id="int_2", tenant_id="acme"
         )
         assert found == Destination("acme", None)

@@ -46,7 +46,7 @@ async def dialled(house: House, **agent: Any) -> str:
 
 def test_a_model_that_cannot_be_had_is_replaced_before_the_greeting(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with with_spare(tmp_path, agents=False) as house:
+        async with with_spare(tmp_path, agent_up=False) as house:
             call_id = await dialled(house)
             over = await house.happened(call_id, "agent.failover")
             assert (over.data["from_provider"], over.data["to_provider"]) == ("default", "spare")
@@ -86,7 +86,7 @@ def test_a_model_that_is_lost_in_mid_call_is_replaced_and_the_caller_stays(
 def test_when_nobody_can_be_had_the_call_ends_with_an_error(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
         nowhere = {"url": "ws://127.0.0.1:9/", "model": "none"}
-        async with whole_house("telnyx", tmp_path, agents=False, providers={"spare": nowhere}) as house:
+        async with whole_house("telnyx", tmp_path, agent_up=False, providers={"spare": nowhere}) as house:
             call_id = await dialled(house)
             record = await house.ended(call_id)
             assert record.ended_reason is not None

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import shutil
 import signal
 import sys
 import wave
@@ -225,7 +226,12 @@ def test_who_cannot_be_told_is_not_recorded_and_is_talked_to(real: RunAsync, tmp
 # Kept elsewhere
 
 
-@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "opus"])
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+
+@pytest.mark.parametrize(
+    "kind", ["wav", *(pytest.param(each, marks=needs_ffmpeg) for each in ("flac", "mp3", "opus"))]
+)
 def test_recordings_go_to_an_object_store(real: RunAsync, tmp_path: Path, kind: str) -> None:
     async def scenario() -> None:
         with s3_server() as s3:

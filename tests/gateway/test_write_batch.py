@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.outbox import BIG, MOST, Outbox, outbox
+from gateway.write_batch import BIG, MOST, WriteBatch, write_batch
 from tests.conftest import RunAsync
 
 
@@ -25,7 +25,7 @@ class Paper:
 def test_messages_leave_together_at_the_end_of_the_turn_in_their_order(virtual: RunAsync) -> None:
     async def scenario() -> None:
         written: list[tuple[str, bytes]] = []
-        box, a, b = Outbox(), Paper(written, "a"), Paper(written, "b")
+        box, a, b = WriteBatch(), Paper(written, "a"), Paper(written, "b")
         box.add(a, b"1")
         box.add(b, b"2")
         box.add(a, b"3")
@@ -42,7 +42,7 @@ def test_messages_leave_together_at_the_end_of_the_turn_in_their_order(virtual: 
 def test_who_cannot_wait_has_it_written_at_once_and_only_once(virtual: RunAsync) -> None:
     async def scenario() -> None:
         written: list[tuple[str, bytes]] = []
-        box = Outbox()
+        box = WriteBatch()
         box.add(Paper(written, "a"), b"last words")
         box.flush()
         assert written == [("a", b"last words")]
@@ -55,7 +55,7 @@ def test_who_cannot_wait_has_it_written_at_once_and_only_once(virtual: RunAsync)
 def test_a_long_turn_does_not_hold_everything_back(virtual: RunAsync) -> None:
     async def scenario() -> None:
         written: list[tuple[str, bytes]] = []
-        box, a = Outbox(), Paper(written, "a")
+        box, a = WriteBatch(), Paper(written, "a")
         for number in range(MOST + 10):
             box.add(a, b"%d" % number)
         assert len(written) == MOST
@@ -68,7 +68,7 @@ def test_a_long_turn_does_not_hold_everything_back(virtual: RunAsync) -> None:
 def test_a_big_message_leaves_at_once_and_never_before_what_was_sent_earlier(virtual: RunAsync) -> None:
     async def scenario() -> None:
         written: list[tuple[str, bytes]] = []
-        box, a = Outbox(), Paper(written, "a")
+        box, a = WriteBatch(), Paper(written, "a")
         box.add(a, b"small")
         box.add(a, bytes(BIG))
         assert [message for _, message in written] == [b"small", bytes(BIG)]
@@ -81,7 +81,7 @@ def test_a_big_message_leaves_at_once_and_never_before_what_was_sent_earlier(vir
 def test_what_one_writer_raises_is_told_and_costs_no_other_its_message(virtual: RunAsync) -> None:
     async def scenario() -> None:
         written: list[tuple[str, bytes]] = []
-        box, whole, torn = Outbox(), Paper(written, "whole"), Paper(written, "torn", torn=True)
+        box, whole, torn = WriteBatch(), Paper(written, "whole"), Paper(written, "torn", torn=True)
         box.add(whole, b"1")
         box.add(torn, b"2")
         box.add(whole, b"3")
@@ -97,7 +97,7 @@ def test_what_one_writer_raises_is_told_and_costs_no_other_its_message(virtual: 
 def test_a_writer_may_send_while_it_writes(virtual: RunAsync) -> None:
     async def scenario() -> None:
         written: list[tuple[str, bytes]] = []
-        box = Outbox()
+        box = WriteBatch()
         paper = Paper(written, "a")
 
         class Talkative:
@@ -115,8 +115,8 @@ def test_a_writer_may_send_while_it_writes(virtual: RunAsync) -> None:
 
 
 def test_all_links_of_a_loop_share_one_and_loops_do_not(virtual: RunAsync) -> None:
-    async def mine() -> Outbox:
-        assert outbox() is outbox()
-        return outbox()
+    async def mine() -> WriteBatch:
+        assert write_batch() is write_batch()
+        return write_batch()
 
     assert virtual(mine()) is not virtual(mine())

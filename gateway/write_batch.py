@@ -25,7 +25,7 @@ class Writer(Protocol):
         ...
 
 
-class Outbox:
+class WriteBatch:
     """Driven by the links of one loop (`add`, `flush`) and by the loop. Keeps the order of all messages."""
 
     __slots__ = ("__weakref__", "_waiting")
@@ -54,9 +54,9 @@ class Outbox:
                 self.add(writer, message)
 
 
-_outboxes: "WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox]" = WeakKeyDictionary()
+_batches: "WeakKeyDictionary[asyncio.AbstractEventLoop, WriteBatch]" = WeakKeyDictionary()
 
 
-def outbox() -> Outbox:
+def write_batch() -> WriteBatch:
     """Return the running loop's."""
-    return _outboxes.setdefault(asyncio.get_running_loop(), Outbox())
+    return _batches.setdefault(asyncio.get_running_loop(), WriteBatch())
