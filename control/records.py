@@ -29,24 +29,26 @@ class MediaSummary:
     tools_called: tuple[str, ...]
     transcript: tuple[Mapping[str, object], ...]
     latency_turns: tuple[Mapping[str, object], ...]
-    usage: Mapping[str, int | float]
-    """Of all models together."""
     usages: tuple[Usage, ...]
-    """Of each provider's model, in the order of the policy's `providers`."""
+    """What each provider's model has consumed, in the order of the policy's `providers`."""
     ws_unavailable: bool
     recording: str | None
     """Where the recording is, if there is one."""
 
+    @property
+    def usage(self) -> Mapping[str, int | float]:
+        """What all models together have consumed."""
+        total = sum(self.usages, Usage())
+        return {name: getattr(total, name) for name in total.__slots__}
+
 
 def media_summary(bridge: Bridge, recording: str | None) -> MediaSummary:
-    usage = sum(bridge.usages, Usage())
     return MediaSummary(
         turn_count=len(bridge.turns.turns),
         barge_in_count=bridge.turns.barge_ins,
         tools_called=tuple(bridge.tools.names),
         transcript=tuple(utterance.as_dict() for utterance in bridge.transcript.utterances),
         latency_turns=tuple(turn.as_dict() for turn in bridge.latency.turns),
-        usage={name: getattr(usage, name) for name in usage.__slots__},
         usages=tuple(bridge.usages),
         ws_unavailable=bridge.ws_unavailable,
         recording=recording,

@@ -55,7 +55,6 @@ SUMMARY = MediaSummary(
     tools_called=("look_up",),
     transcript=({"role": "assistant", "content": "Hello."},),
     latency_turns=(),
-    usage={"audio_out": 7},
     usages=(Usage(audio_out=7),),
     ws_unavailable=False,
     recording=None,
