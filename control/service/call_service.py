@@ -439,6 +439,10 @@ class CallService:
         self, tenant_id: str, request: DialRequest
     ) -> tuple[CallBrief, EffectiveAgent, CarrierAccount] | Refused:
         now = self._world.wall()
+        if request.agent is not None:  # nobody has looked at it yet, as at one that is stored
+            missing = next(self._parts.reception.unknown_providers(request.agent), None)
+            if missing is not None:
+                return _unprocessable("provider_not_found", f"agent{missing[0]}: there is no such provider")
         agent = await self._agent(tenant_id, request)
         if agent is None:
             return _unprocessable("agent_not_found", "There is no such agent")

@@ -159,6 +159,30 @@ def test_a_tenant_at_its_limit_has_no_more_calls_until_one_is_over(virtual: RunA
     virtual(scenario())
 
 
+@pytest.mark.parametrize(
+    ("named", "place"),
+    [
+        ({"provider": "nobody"}, "agent/provider"),
+        ({"fallback_providers": ("spare", "nobody")}, "agent/fallback_providers/1"),
+    ],
+)
+def test_an_agent_that_comes_with_a_dial_names_providers_that_there_are(
+    virtual: RunAsync, named: dict[str, Any], place: str
+) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        refused = await dial(scene, agent=AgentConfig(name="adhoc", **named))
+        assert isinstance(refused, Refused)
+        assert (refused.status, refused.code) == (422, "provider_not_found")
+        assert refused.detail.startswith(f"{place}: ")
+        assert scene.account.commands == []
+        known = AgentConfig(name="adhoc", provider="spare", fallback_providers=("default",))
+        assert isinstance(await dial(scene, agent=known), Dialled)
+        await scene.close()
+
+    virtual(scenario())
+
+
 def test_the_last_place_is_nobody_elses_while_a_dials_agent_is_looked_up(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene(places=1)
