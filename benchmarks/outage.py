@@ -79,8 +79,8 @@ async def wave(
     )
 
 
-async def waves(kind: str, calls: int, seconds: float) -> list[Wave]:
-    with outage_of(kind) as outage, tempfile.TemporaryDirectory() as folder:
+async def waves(kind: str, outage: Outage, calls: int, seconds: float) -> list[Wave]:
+    with tempfile.TemporaryDirectory() as folder:
         more = {"database_url": outage.database_url} if outage.database_url is not None else {}
         async with killable_house(Path(folder), agent=EchoBehaviour, far_end=FarEnd(), **more) as house:
             await house.gateway.start()
@@ -113,8 +113,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     found: list[Wave] = []
     for kind in given.kind:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found += runner.run(waves(kind, given.calls, given.seconds))
+        with outage_of(kind) as outage, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            found += runner.run(waves(kind, outage, given.calls, given.seconds))
     text = report(found, f"python -m benchmarks.outage {' '.join(arguments)}".strip())
     sys.stdout.write(text)
     if given.name != "-":

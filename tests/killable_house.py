@@ -171,7 +171,7 @@ class KillableHouse:
                 await asyncio.sleep(0.05)
 
     def recordings(self) -> list[Path]:
-        return sorted((self.data / "recordings").glob("*"))
+        return sorted((self.data / "recordings").glob("*.wav*"))
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[Store]:

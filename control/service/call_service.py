@@ -296,7 +296,7 @@ class CallService:
         except StoreUnavailable as fault:
             log.warning("call refused: its agent's provider cannot be looked up", reason=str(fault))
             return destination, None, RejectReason.BUSY
-        # Last: between this and the call's beginning nobody else takes its room.
+        # Last: nothing is awaited from here until it is admitted, so no two take one place.
         if reasons := self.unready():
             log.warning("call refused", reasons=reasons)
             return destination, None, RejectReason.BUSY

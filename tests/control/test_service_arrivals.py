@@ -216,3 +216,18 @@ def test_a_fault_of_ours_leaves_no_caller_ringing(virtual: RunAsync) -> None:
         await scene.close()
 
     virtual(scenario())
+
+
+def test_two_calls_at_once_do_not_take_one_place(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene(places=1)
+        scene.books.delay = 0.5
+        scene.arrives("leg-a")
+        scene.arrives("leg-b")
+        await asyncio.sleep(3.0)
+        (reject,) = scene.account.of(Reject)
+        assert (reject.carrier_call_id, reject.reason) == ("leg-b", RejectReason.BUSY)
+        assert len(scene.room.media) == 1
+        await scene.close()
+
+    virtual(scenario())
