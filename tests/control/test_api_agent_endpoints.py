@@ -69,6 +69,8 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {"a": "x" * 17_000}}, "/metadata"),
     ({"agent_id": "agent_1"}, "/agent_id"),
     ({"server_url": "https://127.0.0.1/hook"}, "/server_url"),
+    ({"provider": "nobody"}, "/provider"),
+    ({"fallback_providers": ["spare", "int_0123456789abcdef01234567"]}, "/fallback_providers/1"),
     ({"webhook_url": "http://shop.example/hook"}, "/webhook_url"),
     ({"tools": [{**LOOK_UP, "url": "https://169.254.169.254/latest"}]}, "/tools/0/url"),
     (
@@ -90,6 +92,23 @@ def test_what_makes_no_sense_is_refused_by_its_place(real: RunAsync, tmp_path: P
                 assert pointers(changed) == [pointer], changes
             listed = (await here.ask("GET", "/v1/agents?source=stored")).json["data"]
             assert [each["version"] for each in listed] == [1]
+
+    real(scenario())
+
+
+def test_a_provider_that_is_gone_stands_in_the_way_of_no_other_change(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with office(tmp_path) as here:
+            config = AgentConfig(name="old", provider="gone", fallback_providers=("spare",))
+            agent, _ = await here.book.add("default", config)  # when the settings still had it
+            path = f"/v1/agents/{agent.agent_id}"
+            said = await here.ask("PATCH", path, {"greeting": "Hello."})
+            assert (said.status, said.json["provider"]) == (200, "gone")
+            assert pointers(await here.ask("PATCH", path, {"provider": "other"})) == ["/provider"]
+            for provider in ("spare", "default", "int_0123456789abcdef01234567"):
+                said = await here.ask("PATCH", path, {"provider": provider})
+                assert (said.status, said.json["provider"]) == (200, provider)
+            assert pointers(await here.ask("PATCH", path, {"provider": "gone"})) == ["/provider"]
 
     real(scenario())
 
