@@ -364,12 +364,12 @@ class LiveCall:
 
     def tool_id(self, name: str) -> str | None:
         """The id of the agent's tool of that name, as the agent is now."""
-        tool = self._tool(name)
+        tool = self._tool_named(name)
         return None if tool is None else tool.tool_id
 
     def filler(self, name: str) -> ToolFiller | None:
         """What the caller hears while a tool runs."""
-        tool = self._tool(name)
+        tool = self._tool_named(name)
         found = None if tool is None else tool.filler
         if found is None:
             return None
@@ -381,7 +381,7 @@ class LiveCall:
             rate=audio.rate if audio is not None else 8_000,
         )
 
-    def _tool(self, name: str) -> ToolDefinition | None:
+    def _tool_named(self, name: str) -> ToolDefinition | None:
         tools = self.agent.config.tools if self.agent is not None else ()
         return next((tool for tool in tools if tool.name == name), None)
 
