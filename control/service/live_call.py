@@ -8,7 +8,7 @@ of ours in a machine ends its call, never another.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -54,6 +54,7 @@ from control.service.server_talk import CallSide, ServerTalk
 from control.service.stream_gaps import StreamGaps
 from control.timeline import TimelineEvent
 from control.tool_definition import ToolDefinition
+from media.realtime.events import Usage
 from telephony.calls import TwimlRequested
 from telephony.causes import CallStatus, Disposition, EndedReason
 from telephony.client_errors import Verdict
@@ -61,6 +62,8 @@ from telephony.commands import CallCommand, Dial, Hangup
 
 log = structlog.get_logger()
 
+Pricing = Callable[[CallRecord, Sequence[Usage]], CallRecord]
+"""Fills in what a call has cost, by what each of its providers' models has consumed."""
 
 # Longer than any command is tried: an answer that has not come by then will not.
 ANSWER_PATIENCE = 45.0
@@ -84,7 +87,7 @@ class LiveCall:
         servers: AgentServers,
         fetch_audio: FetchAudio,
         describe: Describe,
-        price: Callable[[CallRecord], CallRecord],
+        price: Pricing,
         world: World,
         extracts: bool,
         gaps: StreamGaps,
@@ -120,6 +123,7 @@ class LiveCall:
         self._renamed = renamed
         self._closed = closed
         self._media: CallMedia | None = None
+        self._usages: tuple[Usage, ...] = ()
         self._commander = Commander(account, world, self._command_ended, name=self.call_id)
         self._dial_id: str | None = None
         self._inbox: deque[CallInput] = deque()
@@ -306,7 +310,7 @@ class LiveCall:
 
     def _last_word(self, entry: EventRecord) -> EventRecord:
         """Everything is known: the media's summary, how long the transfer lasted."""
-        self._call.amend(self._price)
+        self._call.amend(lambda record: self._price(record, self._usages))
         described = {**entry.data, "call": self._describe(self.record)}
         return replace(
             entry, data=described, extraction_schema=self._to_extract() if self._extracts else None
@@ -467,7 +471,9 @@ class LiveCall:
     def _take_summary(self) -> None:
         summary = self._media.summary if self._media is not None else None
         if summary is not None:
-            self._call.amend(lambda record: with_summary(record, summary))
+            self._usages = summary.usages
+            # Billed already here: a call that was transferred may end after this process has.
+            self._call.amend(lambda record: self._price(with_summary(record, summary), summary.usages))
 
     # The end
 
