@@ -18,8 +18,8 @@ class ToolLogShape(Shape):
     agent_id: str | None
     name: str
     tool_id: str | None = Field(
-        description="The tool's, as its agent lists it; null: it had none, as a tool of an ad-hoc agent, or of a call's "
-        "own server."
+        description="The tool's, as its agent lists it; null: it had none, as a tool of an ad-hoc agent, or "
+        "of a call's own server."
     )
     outcome: ToolOutcome = Field(description="`abandoned`: the call was over first.")
     arguments: dict[str, Any] | None = Field(
