@@ -128,7 +128,7 @@ async def call_house(
             settings_accounts(settings),
             StoredAccounts(store.integrations, keys, settings.public_url, allowed, tasks),
         )
-        providers = ProviderAccounts(store.integrations, keys, allowed, settings.providers)
+        providers = ProviderAccounts(store.integrations, keys, allowed)
         stack.push_async_callback(accounts.close)
         stack.push_async_callback(tasks.close)
         lag = LoopLag(loop)

@@ -35,7 +35,7 @@ from control.service.call_index import CallIndex
 from control.service.chronicle import Chronicle
 from control.service.keeper import Keeper
 from control.service.ledger import Ledger
-from control.service.live_call import LiveCall
+from control.service.live_call import LiveCall, Pricing
 from control.service.ports import (
     AgentServers,
     CallStore,
@@ -382,6 +382,18 @@ class CallService:
     async def _dial(self, tenant_id: str, request: DialRequest) -> DialOutcome:
         if (refused := self._refusal()) is not None:
             return refused
+        # From here on there is room for it, and nobody goes without it: others may dial while it is looked up.
+        self._reserved += 1
+        self._quiet.clear()
+        try:
+            made = await self._made(tenant_id, request)
+        finally:
+            self._reserved -= 1
+            self._settle()
+        return await self._dialled(made) if isinstance(made, LiveCall) else made
+
+    async def _made(self, tenant_id: str, request: DialRequest) -> LiveCall | DialOutcome:
+        """Make a call of a request, and have its carrier asked for it; or why there is none."""
         try:
             prepared = await self._prepare(tenant_id, request)
         except StoreUnavailable:
@@ -392,8 +404,6 @@ class CallService:
         if isinstance(prepared, Refused):
             return prepared
         brief, effective, account = prepared
-        self._reserved += 1
-        self._quiet.clear()
         call: LiveCall | None = None
         try:
             refused = await self._parts.admission.enter(tenant_id, brief.record.call_id)
@@ -411,9 +421,7 @@ class CallService:
         finally:
             if call is None:
                 self._leave(brief.record.call_id)
-            self._reserved -= 1
-            self._settle()
-        return await self._dialled(call)
+        return call
 
     async def _add(self, record: CallRecord, claim: Claim | None) -> ClaimOutcome:
         """Have a new call on record before anybody is asked to make it.
@@ -431,6 +439,10 @@ class CallService:
         self, tenant_id: str, request: DialRequest
     ) -> tuple[CallBrief, EffectiveAgent, CarrierAccount] | Refused:
         now = self._world.wall()
+        if request.agent is not None:  # nobody has looked at it yet, as at one that is stored
+            missing = next(self._parts.reception.unknown_providers(request.agent), None)
+            if missing is not None:
+                return _unprocessable("provider_not_found", f"agent{missing[0]}: there is no such provider")
         agent = await self._agent(tenant_id, request)
         if agent is None:
             return _unprocessable("agent_not_found", "There is no such agent")
@@ -592,6 +604,7 @@ class CallService:
             new_id=world.new_id,
             # Its server may give the call other tools.
             built_in=lambda name, arguments: built_in_of(live.agent, world.new_id)(name, arguments),
+            tool_id=lambda name: live.tool_id(name),
             filler=lambda name: live.filler(name),
             begun_at=begun_at,
         )
@@ -615,9 +628,11 @@ class CallService:
         )
         return live
 
-    def _price_of(self, agent: EffectiveAgent | None) -> Callable[[CallRecord], CallRecord]:
-        model = agent.session.model if agent is not None else None
-        return lambda record: priced(record, model, self._parts.tariff)
+    def _price_of(self, agent: EffectiveAgent | None) -> Pricing:
+        """How a call of this agent is billed: what each provider's model has consumed, by that model's price."""
+        sessions = () if agent is None else (agent.session, *agent.fallbacks.values())
+        models = [session.model for session in sessions]
+        return lambda record, usages: priced(record, zip(models, usages, strict=False), self._parts.tariff)
 
     def _admit(self, call: LiveCall) -> None:
         self._calls.add(call)

@@ -4,19 +4,19 @@ An agent names an account by its id. It is read when a call begins, so that the 
 that live ask for nothing here.
 """
 
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
-from control.agent_run import DEFAULT_PROVIDER, EffectiveAgent
+from control.agent_run import EffectiveAgent
 from control.integrations import (
     Kind,
     ProviderAddress,
     ProviderConfig,
     foreign_address,
+    is_account_id,
     provider_address,
     read,
 )
@@ -26,11 +26,9 @@ from control.stores.integrations import Integration
 
 log = structlog.get_logger()
 
-_ID = re.compile(r"int_[0-9a-f]{24}")
-
 
 class ProviderMissing(Exception):
-    """There is no such provider, or it cannot be used."""
+    """The tenant has no such account, or it cannot be used."""
 
 
 class StoredIntegrations(Protocol):
@@ -43,21 +41,15 @@ class ProviderAccounts:
     """Driven by the service, once per call that begins."""
 
     def __init__(
-        self,
-        integrations: StoredIntegrations,
-        cipher: Cipher,
-        allowed: Callable[[str], bool],
-        named: Collection[str] = (),
+        self, integrations: StoredIntegrations, cipher: Cipher, allowed: Callable[[str], bool]
     ) -> None:
         """
         Args:
             allowed: whether the operator lets tenants name this address, which is no vendor's own.
-            named: the providers that the settings describe beside the default one.
         """
         self._integrations = integrations
         self._cipher = cipher
         self._allowed = allowed
-        self._named = frozenset({DEFAULT_PROVIDER, *named})
 
     async def placed(self, tenant_id: str, agent: EffectiveAgent, own_model: str | None) -> EffectiveAgent:
         """Return the agent with where its sessions are opened, if that is not what the settings say.
@@ -69,11 +61,8 @@ class ProviderAccounts:
             ProviderMissing
             StoreUnavailable: nobody can say in time.
         """
-        if agent.provider in self._named:
+        if not is_account_id(agent.provider):
             return agent
-        if not _ID.fullmatch(agent.provider):
-            # Not the default one in its place: it may be another company's, in another country, at another price.
-            raise ProviderMissing(f"there is no provider {agent.provider!r}")
         async with in_time():
             address = await self.address(tenant_id, agent.provider)
         model = own_model or address.model or agent.session.model

@@ -39,6 +39,7 @@ from control.tenancy import Tenancy, Terms
 from control.timeline import TimelineEvent
 from media.audio import PCMU_8K
 from media.realtime.configuration import SessionConfig
+from media.realtime.events import Usage
 from media.realtime.usage import Price
 from telephony.calls import Answered, HungUp, Initiated, LegToken, Origin
 from telephony.capabilities import CAPABILITIES, Capabilities
@@ -54,13 +55,15 @@ SUMMARY = MediaSummary(
     tools_called=("look_up",),
     transcript=({"role": "assistant", "content": "Hello."},),
     latency_turns=(),
-    usage={"audio_out": 7},
+    usages=(Usage(audio_out=7),),
     ws_unavailable=False,
     recording=None,
 )
 
-# A dollar for each token of audio out.
-TARIFF = Tariff(models={"m": Price(audio_out=Decimal(1_000_000))})
+# A dollar for each token of audio out, and ten with the spare model.
+TARIFF = Tariff(
+    models={"m": Price(audio_out=Decimal(1_000_000)), "spare-m": Price(audio_out=Decimal(10_000_000))}
+)
 
 
 class Register:
@@ -418,12 +421,14 @@ def an_agent(config: AgentConfig) -> Agent:
 
 
 def house() -> House:
+    session = SessionConfig(
+        model="m", voice="v", instructions="Be kind.", input_format=PCMU_8K, output_format=PCMU_8K
+    )
     return House(
         defaults=AgentDefaults(
             policy=CallPolicy(),
-            session=SessionConfig(
-                model="m", voice="v", instructions="Be kind.", input_format=PCMU_8K, output_format=PCMU_8K
-            ),
+            session=session,
+            providers={"spare": replace(session, model="spare-m")},
         ),
         answer_wait=1.0,
     )
