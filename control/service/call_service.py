@@ -6,7 +6,7 @@ since carriers' words come late. Loops and tasks are the gateway's (`World.spawn
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -527,6 +527,17 @@ class CallService:
         if not record.live:
             return Accepted() if isinstance(request, EndCall) else NOT_IN_PROGRESS
         return NO_CONTROL if record.node == self._parts.node else ELSEWHERE
+
+    async def to_extract(self, record: CallRecord) -> Mapping[str, object] | None:
+        """Return what is to be extracted from a call that has ended without a process, by its agent as it is now."""
+        if not self._parts.extracts or record.agent_id is None or not record.transcript:
+            return None
+        try:
+            agent = await self._parts.switchboard.agent(record.tenant_id, record.agent_id)
+        except (StoreUnavailable, SecretUnreadable) as fault:
+            log.warning("what is to be extracted is not known", call_id=record.call_id, error=str(fault))
+            return None
+        return None if agent is None else self._parts.reception.to_extract(agent.config)
 
     def live_record(self, tenant_id: str, call_id: str) -> CallRecord | None:
         call = self._of_tenant(tenant_id, call_id)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from control import released_call
-from control.call_record import CallRecord
+from control.call_record import CallRecord, EventRecord
 from control.inputs import Found, NotFound
 from control.service.call_service import CallService
 from control.service.chronicle import Chronicle
@@ -81,8 +81,16 @@ class Reconciliation:
                 self._released[record.call_id] = record
             else:
                 log.warning("a call of an earlier process ends", call_id=record.call_id)
-                await self._end(record, released_call.abandoned(record, self._world.wall()))
+                said = await self._said(record)
+                await self._end(record, released_call.abandoned(record, self._world.wall(), said))
                 self._world.spawn(self._put_down(record), f"{record.call_id} recovery")
+
+    async def _said(self, record: CallRecord) -> list[EventRecord]:
+        try:
+            return await self._store.said(record.call_id)
+        except StoreUnavailable as fault:
+            log.warning("what was said in a call is not known", call_id=record.call_id, error=str(fault))
+            return []
 
     def released_ended(self, event: HungUp) -> bool:
         """Whether the event ends a call that an earlier process had transferred."""
@@ -130,6 +138,7 @@ class Reconciliation:
             )
             for name in names
         ]
+        entries[-1] = replace(entries[-1], extraction_schema=await self._service.to_extract(ended))
         await self._keeper.save(_next(before, ended), entries)
 
     async def _put_down(self, record: CallRecord) -> None:

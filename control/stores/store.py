@@ -146,6 +146,10 @@ class Store:
         """See `Events.last_position`."""
         return await self._events.last_position(tenant_id)
 
+    async def said(self, call_id: str) -> list[EventRecord]:
+        """See `Events.said`."""
+        return await self._events.said(call_id)
+
     async def last_sequence(self, call_id: str) -> int:
         """See `Events.last_sequence`."""
         return await self._events.last_sequence(call_id)

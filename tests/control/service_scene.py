@@ -139,6 +139,10 @@ class Shelf:
         await self._answer()
         return max((e.sequence or 0 for e in self.events if e.call_id == call_id), default=0)
 
+    async def said(self, call_id: str) -> list[EventRecord]:
+        await self._answer()
+        return [e for e in self.events if (e.call_id, e.name) == (call_id, "transcript.updated")]
+
     async def ping(self) -> float:
         await self._answer()
         return self.delay
@@ -539,6 +543,7 @@ class Scene:
         agents: Sequence[AgentConfig] = (),
         default: AgentConfig = DEFAULT_AGENT,
         describe: Callable[[CallRecord], dict[str, object]] = short,
+        extracts: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -594,6 +599,7 @@ class Scene:
                 node="node_1",
                 admission=self.admission,
                 max_calls=places,
+                extracts=extracts,
             )
         )
 
