@@ -9,7 +9,9 @@ import pytest
 from control.agent_book import AgentBook
 from control.agents import AgentConfig
 from control.secrets import SecretKeys, new_key
+from control.stores.agents import AgentFilters
 from control.stores.keys import DEFAULT_TENANT
+from control.stores.keyset import Page
 from tests.conftest import RunAsync
 from tests.contracts.records import NOON, call, ended_call
 from tests.control.agent_office import LOOK_UP, SALES, SECRET, Office, office, pointers, refused
@@ -433,5 +435,42 @@ def test_what_was_encrypted_with_a_lost_key_is_told_and_can_be_deleted(
             assert fresh.status == 200
             assert (await here.ask("DELETE", path)).status == 204
             assert (await here.ask("GET", "/v1/agents")).status == 200
+
+    real(scenario())
+
+
+class _Turns(SecretKeys):
+    """Notes in which turn of the loop each secret is opened."""
+
+    def __init__(self) -> None:
+        super().__init__([new_key()])
+        self.turn = 0
+        self.opened: list[int] = []
+
+    async def count(self) -> None:
+        while True:
+            self.turn += 1
+            await asyncio.sleep(0)
+
+    def decrypt(self, kept: bytes, /) -> str:
+        self.opened.append(self.turn)
+        return super().decrypt(kept)
+
+
+def test_calls_have_the_loop_between_the_agents_of_a_page(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with office(tmp_path) as here:
+            turns = _Turns()
+            ids = iter(range(100))
+            book = AgentBook(
+                here.store.agents, turns, new_id=lambda prefix: f"{prefix}_{next(ids)}", clock=lambda: NOON
+            )
+            for _ in range(5):
+                await book.add(DEFAULT_TENANT, AgentConfig(name="sales"))
+            counting = asyncio.create_task(turns.count())
+            turns.opened.clear()
+            agents, _ = await book.page(DEFAULT_TENANT, AgentFilters(), Page())
+            counting.cancel()
+            assert len(agents) == len(set(turns.opened)) == 5
 
     real(scenario())
