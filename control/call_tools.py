@@ -59,7 +59,11 @@ class CallTools:
             return  # nobody hears what would come of it
         docket.publish("tool.invoked", tool_call_id=asked.tool_call_id, name=asked.name)
         self._running[asked.tool_call_id] = ToolRun(
-            tool_call_id=asked.tool_call_id, name=asked.name, began=now, arguments=asked.arguments
+            tool_call_id=asked.tool_call_id,
+            name=asked.name,
+            tool_id=self._ports.tool_id(asked.name),
+            began=now,
+            arguments=asked.arguments,
         )
         asker = Asker(tool_call_id=asked.tool_call_id)
         request = self._ports.built_in(asked.name, asked.arguments)

@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 from aiohttp import web
 
-from control.api.problem import Problem
+from control.api.problem import Problem, store_unavailable
 from control.effects import Instruction, PutDown
 from control.stores.errors import StoreUnavailable
 from gateway.account_book import Accounts
@@ -155,9 +155,7 @@ def _lookup() -> Iterator[None]:
     try:
         yield
     except StoreUnavailable as error:
-        raise Problem(
-            503, "store_unavailable", "the database does not answer", headers={"Retry-After": "1"}
-        ) from error
+        raise store_unavailable() from error
 
 
 @contextmanager

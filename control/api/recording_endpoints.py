@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field
 
 from control.api.call_endpoints import no_such_call, zone
 from control.api.endpoint import Access, Answer, Asked, Endpoint, NoBody, NoQuery, Query, Reply, endpoint
-from control.api.ports import RecordingRoom, RecordingStoreAway
-from control.api.problem import Problem
+from control.api.ports import RecordingLink, RecordingRoom, RecordingStoreAway
+from control.api.problem import Problem, store_unavailable
 from control.api.recording_download import Download, not_available, store_away
 from control.api.recording_shapes import (
     RecordingCheck,
@@ -28,6 +28,7 @@ from control.call_record import CallRecord
 from control.download_links import LinkInvalid
 from control.recording_check import Found, Remedy, diagnose
 from control.recordings import Recording, RecordingState
+from control.stores.errors import StoreUnavailable
 from control.stores.keyset import MAX_LIMIT, Page
 from control.stores.recordings import RecordingFilters
 from control.stores.store import Store
@@ -144,11 +145,7 @@ class RecordingEndpoints:
             raise _not_yet(record)
         if recording.state is not RecordingState.READY:
             raise _unready(recording)
-        try:
-            link = await self._room.link(recording, asked.query.expires_in)
-        except RecordingStoreAway as away:
-            raise store_away(away) from away
-        return Reply(link_shape(recording, link))
+        return Reply(link_shape(recording, await self._linked_for(recording, asked.query.expires_in)))
 
     async def linked(self, request: web.Request) -> web.StreamResponse:
         call_id, query = request.match_info["call_id"], request.query
@@ -156,7 +153,10 @@ class RecordingEndpoints:
             self._room.check_link(call_id, query.get("expires", ""), query.get("signature", ""))
         except LinkInvalid as invalid:
             raise Problem(403, "invalid_link", str(invalid)) from invalid
-        recording = await self._store.recordings.of_call(call_id)
+        try:
+            recording = await self._store.recordings.of_call(call_id)
+        except StoreUnavailable as error:
+            raise store_unavailable() from error
         if recording is None or recording.state is not RecordingState.READY:
             raise not_available("there is no such recording any more")
         return await self._download.respond(request, recording)
@@ -202,7 +202,7 @@ class RecordingEndpoints:
         recording, found = await self._looked_for(record)
         url = None
         if recording is not None and recording.state is RecordingState.READY and found.named(recording.path):
-            url = (await self._room.link(recording, _CHECK_LINK)).url
+            url = (await self._linked_for(recording, _CHECK_LINK)).url
         return Reply(check_shape(record, recording, found, diagnose(record, recording, found), url))
 
     async def fix(self, asked: Asked[NoQuery, NoBody]) -> Answer:
@@ -227,6 +227,12 @@ class RecordingEndpoints:
                 recording=None if recording is None else recording_shape(recording),
             )
         )
+
+    async def _linked_for(self, recording: Recording, seconds: int) -> RecordingLink:
+        try:
+            return await self._room.link(recording, seconds)
+        except RecordingStoreAway as away:
+            raise store_away(away) from away
 
     async def _looked_for(self, record: CallRecord) -> tuple[Recording | None, Found]:
         recording = await self._store.recordings.get(record.tenant_id, record.call_id)

@@ -615,6 +615,7 @@ class CallService:
             new_id=world.new_id,
             # Its server may give the call other tools.
             built_in=lambda name, arguments: built_in_of(live.agent, world.new_id)(name, arguments),
+            tool_id=lambda name: live.tool_id(name),
             filler=lambda name: live.filler(name),
             begun_at=begun_at,
         )

@@ -53,6 +53,7 @@ from control.service.ports import AgentServers, CallMedia, CarrierAccount, Descr
 from control.service.server_talk import CallSide, ServerTalk
 from control.service.stream_gaps import StreamGaps
 from control.timeline import TimelineEvent
+from control.tool_definition import ToolDefinition
 from media.realtime.events import Usage
 from telephony.calls import TwimlRequested
 from telephony.causes import CallStatus, Disposition, EndedReason
@@ -365,10 +366,15 @@ class LiveCall:
         elif self._talk is not None:
             self._talk.command("tool.call", finished.actions)
 
+    def tool_id(self, name: str) -> str | None:
+        """The id of the agent's tool of that name, as the agent is now."""
+        tool = self._tool_named(name)
+        return None if tool is None else tool.tool_id
+
     def filler(self, name: str) -> ToolFiller | None:
         """What the caller hears while a tool runs."""
-        tools = self.agent.config.tools if self.agent is not None else ()
-        found = next((tool.filler for tool in tools if tool.name == name), None)
+        tool = self._tool_named(name)
+        found = None if tool is None else tool.filler
         if found is None:
             return None
         audio = self._audio.get(found.audio_url) if found.audio_url is not None else None
@@ -378,6 +384,10 @@ class LiveCall:
             audio=audio.audio if audio is not None else None,
             rate=audio.rate if audio is not None else 8_000,
         )
+
+    def _tool_named(self, name: str) -> ToolDefinition | None:
+        tools = self.agent.config.tools if self.agent is not None else ()
+        return next((tool for tool in tools if tool.name == name), None)
 
     def _fetch_fillers(self, agent: EffectiveAgent) -> None:
         """Have the fillers' audio by the time it is wanted: while a tool runs there is no time to fetch it."""

@@ -905,7 +905,7 @@ def test_a_run_of_a_tool_is_written_down_with_the_event_of_its_end() -> None:
     log = told.tool_run.log("tlog_1", scene.now)
     assert (log.name, log.outcome, log.arguments) == ("weather", ToolOutcome.ERROR, {"city": "Oslo"})
     assert (log.result, log.status_code, log.error, log.attempts) == ({"error": "no"}, 503, "HTTP 503", 3)
-    assert log.duration_ms == 1500
+    assert (log.duration_ms, log.tool_id) == (1500, "tool_weather")
 
 
 def test_a_tool_that_is_told_of_twice_is_written_down_once() -> None:
