@@ -50,6 +50,15 @@ def abandoned(record: CallRecord, now: datetime, said: Iterable[EventRecord] = (
     )
 
 
+def untold(record: CallRecord, said: Iterable[EventRecord]) -> CallRecord:
+    """Return the record of a call that had ended when its process died, before that was told.
+
+    Args:
+        said: as above.
+    """
+    return replace(record, transcript=record.transcript or tuple(_utterances(record, said)))
+
+
 def _utterances(record: CallRecord, said: Iterable[EventRecord]) -> Iterator[Mapping[str, object]]:
     """Whether somebody was interrupted is not known any more."""
     began = record.answered_at or record.started_at

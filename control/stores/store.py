@@ -120,6 +120,10 @@ class Store:
         """See `Calls.live`."""
         return await self._calls.live(node, tenant_id)
 
+    async def untold_calls(self, node: str) -> list[CallRecord]:
+        """See `Calls.untold`."""
+        return await self._calls.untold(node)
+
     async def set_notes(self, tenant_id: str, call_id: str, notes: str | None) -> bool:
         """See `Calls.set_notes`."""
         return await self._calls.set_notes(tenant_id, call_id, notes)

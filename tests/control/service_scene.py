@@ -135,6 +135,15 @@ class Shelf:
             if record.live and node in (None, record.node) and tenant_id in (None, record.tenant_id)
         ]
 
+    async def untold_calls(self, node: str) -> list[CallRecord]:
+        await self._answer()
+        told = {event.call_id for event in self.events if event.name == "call.ended"}
+        return [
+            record
+            for record in self.records.values()
+            if record.node == node and not record.live and record.call_id not in told
+        ]
+
     async def last_sequence(self, call_id: str) -> int:
         await self._answer()
         return max((e.sequence or 0 for e in self.events if e.call_id == call_id), default=0)

@@ -12,8 +12,15 @@ from control.dialling import Dialled, DialRequest
 from control.requests import Refused
 from control.service.call_service import STORE_PATIENCE
 from control.service.reconciliation import Reconciliation, is_the_dial
-from telephony.calls import LegToken
-from telephony.causes import CallStatus, Direction, Disposition, EndedReason
+from telephony.calls import HungUp, LegToken
+from telephony.causes import (
+    CallStatus,
+    Direction,
+    Disposition,
+    EndedReason,
+    HangupCause,
+    HangupSource,
+)
 from telephony.client_errors import LiveCall, Verdict
 from telephony.commands import Dial, Hangup
 from tests.conftest import RunAsync
@@ -199,12 +206,55 @@ def test_a_transferred_call_that_ends_after_its_process_is_read_too(virtual: Run
     virtual(scenario())
 
 
+OVER = replace(
+    LEFT,
+    status=CallStatus.COMPLETED,
+    disposition=Disposition.ANSWERED,
+    ended_reason=EndedReason.CALLER_HANGUP,
+    ended_at=BEGUN + timedelta(seconds=30),
+)
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_the_end_of_a_call_that_its_process_did_not_live_to_tell_is_told_once(
+    virtual: RunAsync, journal: bool
+) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = OVER
+        if journal:  # in which the end may be
+            scene.shelf.away = True
+            await scene.keeper.save(replace(LEFT, call_id="call_other"), ())
+            scene.shelf.away = False
+            assert scene.keeper.is_failing()
+        reconciliation = asking(scene)
+        await reconciliation.recover("node_1")
+        assert scene.shelf.names("call_left") == ([] if journal else ["call.ended"])
+        scene.tasks.spawn(scene.keeper.repair(), "repair")
+        scene.tasks.spawn(reconciliation.run(30), "reconciliation")
+        await asyncio.sleep(100)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        kept = scene.shelf.records["call_left"]
+        assert (kept.ended_reason, kept.ended_at) == (EndedReason.CALLER_HANGUP, OVER.ended_at)
+        assert scene.account.of(Hangup) == []
+        await scene.close()
+
+    virtual(scenario())
+
+
 def test_the_carriers_word_ends_a_call_that_an_earlier_process_transferred(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene()
         scene.shelf.records["call_left"] = replace(LEFT, transferred_to=OTHER)
         await asking(scene).recover("node_1")
         scene.hung_up("leg-b")
+        # Another account may say what it likes of a leg that is not its own.
+        ended = HungUp(
+            origin=scene.origin("leg-left", "hungup"),
+            cause=HangupCause.NORMAL_CLEARING,
+            source=HangupSource.CALLER,
+        )
+        scene.service.carrier_event("telnyx", "int_other", ended)
         await scene.settles()
         assert scene.shelf.names("call_left") == []
         scene.hung_up("leg-left")
