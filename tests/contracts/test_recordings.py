@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
 from control.call_record import CallRecord, EventRecord
 from control.recordings import Recording, RecordingFormat, RecordingState, Transcription, TranscriptionState
@@ -16,7 +16,7 @@ from control.stores.keyset import Page
 from control.stores.recordings import Filed, RecordingFilters, Unowned
 from control.stores.store import Store
 from control.stores.tables import calls, recordings
-from tests.contracts.conftest import RunWithStore
+from tests.contracts.conftest import RunWithStore, somebody_waits
 from tests.contracts.records import NOON, call, ended_call, event
 
 LATER = NOON + timedelta(hours=1)
@@ -353,19 +353,9 @@ def test_what_is_filed_while_it_is_erased_is_erased_under_its_new_name(stored: R
             )
             erasing = asyncio.create_task(store.recordings.erase(record.tenant_id, record.call_id, LATER))
             if database.postgresql:
-                await _somebody_waits(store)
+                await somebody_waits(store)
         assert await erasing
         (owed,) = await store.recordings.erasures(record.node)
         assert owed.path == "smaller.opus"
 
     stored(scenario)
-
-
-async def _somebody_waits(store: Store) -> None:
-    """Until a statement waits for the lock of another."""
-    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    while True:
-        async with store.recordings._database.read() as connection:
-            if await connection.scalar(waiting):
-                return
-        await asyncio.sleep(0.01)
