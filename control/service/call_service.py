@@ -6,7 +6,7 @@ since carriers' words come late. Loops and tasks are the gateway's (`World.spawn
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -125,7 +125,7 @@ class CallService:
         self._reserved = 0
         self._finishing = False
         self._patience = 0.0
-        self._left_over: Callable[[HungUp], bool] = lambda _: False
+        self._left_over: Callable[[str, HungUp], bool] = lambda *_: False
         self._unmade: Callable[[CallRecord], None] = lambda _: None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._quiet = asyncio.Event()
@@ -139,8 +139,9 @@ class CallService:
         """Whether the call is one of this process."""
         return self._calls.get(call_id) is not None
 
-    def watch_ends(self, left_over: Callable[[HungUp], bool]) -> None:
-        """Have somebody look at the ends of calls that are not here; returns whether it was one of theirs."""
+    def watch_ends(self, left_over: Callable[[str, HungUp], bool]) -> None:
+        """Have somebody look at the ends of calls that are not here, by the account that told; returns whether it was
+        one of theirs."""
         self._left_over = left_over
 
     def watch_unmade(self, unmade: Callable[[CallRecord], None]) -> None:
@@ -335,7 +336,7 @@ class CallService:
 
     def _unknown(self, carrier: str, integration_id: str, event: CallEvent) -> None:
         """An event of a call that is not here: late, another node's, or a leg that should not be there."""
-        if isinstance(event, HungUp) and self._left_over(event):
+        if isinstance(event, HungUp) and self._left_over(integration_id, event):
             return
         token = event.origin.token
         alive = isinstance(event, Initiated | Ringing | Answered)
@@ -527,6 +528,17 @@ class CallService:
         if not record.live:
             return Accepted() if isinstance(request, EndCall) else NOT_IN_PROGRESS
         return NO_CONTROL if record.node == self._parts.node else ELSEWHERE
+
+    async def to_extract(self, record: CallRecord) -> Mapping[str, object] | None:
+        """Return what is to be extracted from a call that has ended without a process, by its agent as it is now."""
+        if not self._parts.extracts or record.agent_id is None or not record.transcript:
+            return None
+        try:
+            agent = await self._parts.switchboard.agent(record.tenant_id, record.agent_id)
+        except (StoreUnavailable, SecretUnreadable) as fault:
+            log.warning("what is to be extracted is not known", call_id=record.call_id, error=str(fault))
+            return None
+        return None if agent is None else self._parts.reception.to_extract(agent.config)
 
     def live_record(self, tenant_id: str, call_id: str) -> CallRecord | None:
         call = self._of_tenant(tenant_id, call_id)

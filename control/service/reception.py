@@ -52,6 +52,10 @@ class Reception:
         policy = replace(complete.policy, controlled=True)
         return replace(complete, policy=policy, signing=agent.signing)
 
+    def to_extract(self, config: AgentConfig) -> Mapping[str, object] | None:
+        """Return what an agent wants extracted from its calls; None: nothing."""
+        return config.extraction_schema or self._house.defaults.config.extraction_schema
+
     def unknown_providers(self, config: AgentConfig) -> Iterator[tuple[str, str]]:
         """See `control.agent_run.AgentDefaults.unknown_providers`."""
         return self._house.defaults.unknown_providers(config)

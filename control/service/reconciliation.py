@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from control import released_call
-from control.call_record import CallRecord
+from control.call_record import CallRecord, EventRecord
 from control.inputs import Found, NotFound
 from control.service.call_service import CallService
 from control.service.chronicle import Chronicle
@@ -59,6 +59,8 @@ class Reconciliation:
         self._released: dict[str, CallRecord] = {}
         self._unsettled: str | None = None
         """The node whose calls are still to be settled: the store did not answer."""
+        self._untold: str | None = None
+        """The node of whose calls some may have ended without a word of it."""
         self._questions = asyncio.Semaphore(_AT_A_TIME)
         service.watch_ends(self.released_ended)
         service.watch_unmade(self.unmade)
@@ -74,6 +76,7 @@ class Reconciliation:
             self._unsettled = node
             return
         self._unsettled = None
+        self._untold = node
         for record in left:
             if self._service.has(record.call_id):
                 continue
@@ -81,13 +84,41 @@ class Reconciliation:
                 self._released[record.call_id] = record
             else:
                 log.warning("a call of an earlier process ends", call_id=record.call_id)
-                await self._end(record, released_call.abandoned(record, self._world.wall()))
+                said = await self._said(record)
+                await self._end(record, released_call.abandoned(record, self._world.wall(), said))
                 self._world.spawn(self._put_down(record), f"{record.call_id} recovery")
+        await self.tell_ends()
 
-    def released_ended(self, event: HungUp) -> bool:
-        """Whether the event ends a call that an earlier process had transferred."""
+    async def tell_ends(self) -> None:
+        """Tell of calls that had ended when the process died, which came before it told of that."""
+        if self._untold is None or self._keeper.is_failing():  # a journal may tell of them yet
+            return
+        try:
+            left = await self._store.untold_calls(self._untold)
+        except StoreUnavailable as fault:
+            log.error("calls of an earlier process are not told of yet", error=str(fault))
+            return
+        self._untold = None
+        for record in left:
+            if not self._service.has(record.call_id):
+                log.warning("the end of an earlier process's call is told", call_id=record.call_id)
+                await self._end(record, released_call.untold(record, await self._said(record)))
+
+    async def _said(self, record: CallRecord) -> list[EventRecord]:
+        try:
+            return await self._store.said(record.call_id)
+        except StoreUnavailable as fault:
+            log.warning("what was said in a call is not known", call_id=record.call_id, error=str(fault))
+            return []
+
+    def released_ended(self, integration_id: str, event: HungUp) -> bool:
+        """Whether the event, of this account, ends a call that an earlier process had transferred."""
         record = next(
-            (each for each in self._released.values() if _is_about(event, each)),
+            (
+                each
+                for each in self._released.values()
+                if each.integration_id == integration_id and _is_about(event, each)
+            ),
             None,
         )
         if record is None:
@@ -130,6 +161,7 @@ class Reconciliation:
             )
             for name in names
         ]
+        entries[-1] = replace(entries[-1], extraction_schema=await self._service.to_extract(ended))
         await self._keeper.save(_next(before, ended), entries)
 
     async def _put_down(self, record: CallRecord) -> None:
@@ -158,6 +190,7 @@ class Reconciliation:
             await self._world.sleep(period)
             if self._unsettled is not None:
                 await self.recover(self._unsettled)
+            await self.tell_ends()
             await self.ask()
 
     async def ask(self) -> None:

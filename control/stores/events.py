@@ -11,6 +11,9 @@ from control.stores.columns import Values
 from control.stores.database import Database
 from control.stores.tables import calls, deliveries, events
 
+# Utterances of a call: a day of talk.
+_MOST_SAID = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
@@ -71,6 +74,14 @@ class Events:
         async with self._database.read() as connection:
             query = select(func.max(events.c.sequence)).where(events.c.call_id == call_id)
             return (await connection.scalar(query)) or 0
+
+    async def said(self, call_id: str) -> list[EventRecord]:
+        """Return the events of what was said in a call, in order."""
+        wanted = and_(events.c.call_id == call_id, events.c.name == "transcript.updated")
+        query = select(events).where(wanted).order_by(events.c.position).limit(_MOST_SAID)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [event_of(row) for row in rows]
 
     async def append(self, connection: AsyncConnection, records: Sequence[EventRecord]) -> list[StoredEvent]:
         """Append those that are not there already; return these, in order, with their positions."""

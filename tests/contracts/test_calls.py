@@ -285,6 +285,20 @@ def test_the_state_of_a_call_is_cheap_to_ask_for(stored: RunWithStore) -> None:
     stored(scenario)
 
 
+def test_untold_calls_are_those_of_a_process_whose_end_nothing_tells(stored: RunWithStore) -> None:
+    untold, told, theirs = ended_call(node="a"), ended_call(node="a"), ended_call(node="b")
+
+    async def scenario(store: Store) -> None:
+        await store.save_call(untold, [event(untold, 1)])
+        await store.save_call(told, [event(told, 1, name="call.ended")])
+        await store.save_call(theirs)
+        await store.save_call(call(node="a"))
+        assert await store.untold_calls("a") == [untold]
+        assert await store.untold_calls("none") == []
+
+    stored(scenario)
+
+
 def test_live_calls_are_those_of_a_process_that_have_not_ended(stored: RunWithStore) -> None:
     ours = call(node="a", started_at=NOON + SECOND)
     first = call(node="a", status=CallStatus.IN_PROGRESS)

@@ -135,9 +135,22 @@ class Shelf:
             if record.live and node in (None, record.node) and tenant_id in (None, record.tenant_id)
         ]
 
+    async def untold_calls(self, node: str) -> list[CallRecord]:
+        await self._answer()
+        told = {event.call_id for event in self.events if event.name == "call.ended"}
+        return [
+            record
+            for record in self.records.values()
+            if record.node == node and not record.live and record.call_id not in told
+        ]
+
     async def last_sequence(self, call_id: str) -> int:
         await self._answer()
         return max((e.sequence or 0 for e in self.events if e.call_id == call_id), default=0)
+
+    async def said(self, call_id: str) -> list[EventRecord]:
+        await self._answer()
+        return [e for e in self.events if (e.call_id, e.name) == (call_id, "transcript.updated")]
 
     async def ping(self) -> float:
         await self._answer()
@@ -539,6 +552,7 @@ class Scene:
         agents: Sequence[AgentConfig] = (),
         default: AgentConfig = DEFAULT_AGENT,
         describe: Callable[[CallRecord], dict[str, object]] = short,
+        extracts: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -594,6 +608,7 @@ class Scene:
                 node="node_1",
                 admission=self.admission,
                 max_calls=places,
+                extracts=extracts,
             )
         )
 
