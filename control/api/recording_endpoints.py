@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from control.api.call_endpoints import no_such_call, zone
 from control.api.endpoint import Access, Answer, Asked, Endpoint, NoBody, NoQuery, Query, Reply, endpoint
+from control.api.page_queries import PageQuery
 from control.api.ports import RecordingLink, RecordingRoom, RecordingStoreAway
 from control.api.problem import Problem, store_unavailable
 from control.api.recording_download import Download, not_available, store_away
@@ -29,7 +30,6 @@ from control.download_links import LinkInvalid
 from control.recording_check import Found, Remedy, diagnose
 from control.recordings import Recording, RecordingState
 from control.stores.errors import StoreUnavailable
-from control.stores.keyset import MAX_LIMIT, Page
 from control.stores.recordings import RecordingFilters
 from control.stores.store import Store
 
@@ -44,17 +44,14 @@ class LinkQuery(Query):
     expires_in: int = Field(default=3600, ge=60, le=86_400, description="Seconds.")
 
 
-class RecordingListQuery(Query):
-    """Which recordings; all filters that are given hold."""
+class RecordingListQuery(PageQuery):
+    """Which recordings, and a page of them; all filters that are given hold."""
 
     agent_id: str | None = None
     status: Literal["processing", "ready", "failed"] | None = None
     from_date: date | None = Field(default=None, description="Of the call: YYYY-MM-DD, inclusive.")
     to_date: date | None = Field(default=None, description="YYYY-MM-DD, inclusive.")
     timezone: Annotated[str, AfterValidator(zone)] = Field(default="UTC", description="Of the dates.")
-    limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
-    after: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the page before.")
-    order: Literal["asc", "desc"] = "desc"
 
     def filters(self) -> RecordingFilters:
         return RecordingFilters(
@@ -64,10 +61,6 @@ class RecordingListQuery(Query):
             to_date=self.to_date,
             timezone=ZoneInfo(self.timezone),
         )
-
-    def page(self) -> Page:
-        sort = ("started_at",) if self.order == "asc" else ()
-        return Page(limit=self.limit, after=self.after, sort=sort)
 
 
 class RecordingEndpoints:
@@ -162,7 +155,8 @@ class RecordingEndpoints:
         return await self._download.respond(request, recording)
 
     async def list(self, asked: Asked[RecordingListQuery, NoBody]) -> Answer:
-        page = await self._store.recordings.page(asked.tenant_id, asked.query.filters(), asked.query.page())
+        query = asked.query
+        page = await self._store.recordings.page(asked.tenant_id, query.filters(), query.page("started_at"))
         shapes = [recording_shape(each) for each in page.recordings]
         return Reply(RecordingList(data=shapes, next_cursor=page.next_cursor))
 

@@ -209,7 +209,9 @@ def test_recordings_are_listed_by_pages(real: RunAsync, tmp_path: Path) -> None:
                 return [each["call_id"] for each in said.json["data"]]
 
             assert await listed() == ids[::-1]
-            assert await listed(order="asc") == ids
+            assert await listed(order="asc") == await listed(sort="started_at") == ids
+            said = await users.ask("GET", "/v1/recordings", params={"sort": "bytes"})
+            assert (said.status, said.code) == (400, "invalid_sort")
             assert await listed(agent_id="agent_1") == [ids[1]]
             assert await listed(from_date="2026-03-03") == [ids[2], ids[1]]
             assert await listed(from_date="2026-03-03", timezone="Europe/Vienna") == ids[::-1]
