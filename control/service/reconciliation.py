@@ -35,6 +35,9 @@ PERIOD = 30.0
 _SETTLED = 30.0
 # Questions to one carrier at a time: they share its rate limit with calls.
 _AT_A_TIME = 8
+# Seconds that a start waits for a journal to be replayed, and between looks; then it is seen to later.
+_JOURNAL_PATIENCE = 2.0
+_LOOK = 0.05
 
 
 class Reconciliation:
@@ -69,6 +72,12 @@ class Reconciliation:
 
     async def recover(self, node: str) -> None:
         """Settle the calls that this node had when it died."""
+        if not await self._journal_is_replayed():
+            log.error(
+                "calls of an earlier process are not settled yet: a journal may tell how they have ended"
+            )
+            self._unsettled = node
+            return
         try:
             left = await self._store.live_calls(node)
         except StoreUnavailable as fault:
@@ -88,6 +97,13 @@ class Reconciliation:
                 await self._end(record, released_call.abandoned(record, self._world.wall(), said))
                 self._world.spawn(self._put_down(record), f"{record.call_id} recovery")
         await self.tell_ends()
+
+    async def _journal_is_replayed(self) -> bool:
+        """Whether the store knows everything; a journal that was left takes a moment."""
+        until = self._world.now() + _JOURNAL_PATIENCE
+        while self._keeper.is_failing() and self._world.now() < until:
+            await self._world.sleep(_LOOK)
+        return not self._keeper.is_failing()
 
     async def tell_ends(self) -> None:
         """Tell of calls that had ended when the process died, which came before it told of that."""

@@ -224,7 +224,7 @@ def test_the_end_of_a_call_that_its_process_did_not_live_to_tell_is_told_once(
         scene.shelf.records["call_left"] = OVER
         if journal:  # in which the end may be
             scene.shelf.away = True
-            await scene.keeper.save(replace(LEFT, call_id="call_other"), ())
+            await scene.keeper.save(replace(LEFT, call_id="call_other", node="node_2"), ())
             scene.shelf.away = False
             assert scene.keeper.is_failing()
         reconciliation = asking(scene)
@@ -237,6 +237,35 @@ def test_the_end_of_a_call_that_its_process_did_not_live_to_tell_is_told_once(
         kept = scene.shelf.records["call_left"]
         assert (kept.ended_reason, kept.ended_at) == (EndedReason.CALLER_HANGUP, OVER.ended_at)
         assert scene.account.of(Hangup) == []
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_call_whose_end_is_in_the_journal_does_not_end_twice(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = LEFT
+        scene.shelf.away = True
+        ended = EventRecord(
+            event_id="evt_ended",
+            tenant_id="default",
+            call_id="call_left",
+            agent_id=None,
+            name="call.ended",
+            sequence=4,
+            occurred_at=BEGUN + timedelta(seconds=30),
+            at=30.0,
+        )
+        await scene.keeper.save(replace(OVER, revision=4), [ended])
+        scene.shelf.away = False
+        reconciliation = asking(scene)
+        await reconciliation.recover("node_1")
+        scene.tasks.spawn(scene.keeper.repair(), "repair")
+        scene.tasks.spawn(reconciliation.run(30), "reconciliation")
+        await asyncio.sleep(100)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        assert scene.shelf.records["call_left"].ended_reason is EndedReason.CALLER_HANGUP
         await scene.close()
 
     virtual(scenario())
