@@ -1,5 +1,5 @@
 # Every target works from a fresh clone: the environment is made when it is first needed.
-#   make demo    one whole simulated call      make test    every check
+#   make demo    two simulated calls      make test    every check
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -44,7 +44,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
-demo: $(STAMP) ## one whole simulated call: barge-in, digits, hang-up, stereo recording
+demo: $(STAMP) ## two simulated calls: barge-in, digits, recording; a dialled one with gather and transfer
 	@$(BIN)/offhook demo
 
 run: $(STAMP) ## serve on loopback with a scripted agent: any media client of this machine may call

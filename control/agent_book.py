@@ -1,6 +1,7 @@
 """The agents that users have stored, as everybody but the store knows them: whole, and with secrets in the clear."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -77,14 +78,16 @@ class AgentBook:
     ) -> tuple[Sequence[Version], str | None]:
         """Return a page of an agent's versions, and the cursor of the next."""
         found = await self._agents.versions(tenant_id, agent_id, page)
-        return [Version(self._read(stored), stored.note) for stored in found.agents], found.next_cursor
+        agents = await self._read_all(found.agents)
+        notes = [stored.note for stored in found.agents]
+        return list(map(Version, agents, notes)), found.next_cursor
 
     async def page(
         self, tenant_id: str, filters: AgentFilters, page: Page
     ) -> tuple[Sequence[Agent], str | None]:
         """Return a page of the tenant's agents, and the cursor of the next."""
         found = await self._agents.page(tenant_id, filters, page)
-        return [self._read(stored) for stored in found.agents], found.next_cursor
+        return await self._read_all(found.agents), found.next_cursor
 
     async def tools(
         self, tenant_id: str, page: Page, *, name: str | None = None, agent_id: str | None = None
@@ -92,7 +95,7 @@ class AgentBook:
         """Return a page of the tools of one of the tenant's agents, or all, and the cursor of the next."""
         found = await self._agents.tools(tenant_id, page, name=name, agent_id=agent_id)
         owners = {each.agent.agent_id: each.agent for each in found.tools}
-        agents = {agent_id: self._read(stored) for agent_id, stored in owners.items()}
+        agents = dict(zip(owners, await self._read_all(owners.values()), strict=True))
         listed = []
         for each in found.tools:
             agent = agents[each.agent.agent_id]
@@ -184,6 +187,14 @@ class AgentBook:
 
     def _new_tool_id(self) -> str:
         return self._new_id("tool")
+
+    async def _read_all(self, many: Iterable[StoredAgent]) -> list[Agent]:
+        """Read a page of them: a large one takes milliseconds, and calls have the loop in between."""
+        read = []
+        for stored in many:
+            read.append(self._read(stored))
+            await asyncio.sleep(0)
+        return read
 
     def _read(self, stored: StoredAgent) -> Agent:
         return Agent(

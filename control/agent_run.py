@@ -6,7 +6,7 @@ is `[agents.default]` of the settings file). One mapping serves every call: the 
 empty configuration.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from control.agents import AgentConfig, BargeInConfig, DtmfConfig, TurnDetectionConfig
-from control.integrations import ProviderAddress
+from control.integrations import ProviderAddress, is_account_id
 from control.policy import BargeIn, CallPolicy
 from control.server_answer import CallChanges
 from control.templates import Filling
@@ -44,6 +44,18 @@ class AgentDefaults:
 
     def knows(self, provider: str) -> bool:
         return provider == DEFAULT_PROVIDER or provider in self.providers
+
+    def unknown_providers(self, config: AgentConfig) -> Iterator[tuple[str, str]]:
+        """Every provider that an agent names and nobody knows, with its JSON pointer.
+
+        Whether there is an account of an id is seen when a call begins: accounts come and go.
+        """
+        own = config.provider
+        if own is not None and not self.knows(own) and not is_account_id(own):
+            yield "/provider", own
+        for index, name in enumerate(config.fallback_providers):
+            if not self.knows(name):
+                yield f"/fallback_providers/{index}", name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

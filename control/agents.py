@@ -120,8 +120,8 @@ class AgentConfig(Part):
     )
     provider: Word | None = Field(
         default=None,
-        description="Which realtime provider it runs on: the id of a provider account, `int_...`, or `default` for "
-        "the one that the settings describe.",
+        description="Which realtime provider it runs on: the id of a provider account, `int_...`, a name of "
+        "`[providers]`, or `default` for the one that the settings describe.",
     )
     model: Word | None = Field(default=None, description="The model's name, as the provider has it.")
     voice: Word | None = Field(default=None, description="The voice; fixed once it has spoken.")
@@ -200,7 +200,8 @@ class AgentConfig(Part):
     fallback_providers: tuple[Word, ...] = Field(
         default=(),
         max_length=5,
-        description="Providers that are tried in this order when its own cannot be had, or is lost in mid-call.",
+        description="Providers of the settings that are tried in this order when its own cannot be had, or is lost in "
+        "mid-call: names of `[providers]`, or `default`.",
     )
     rate_per_minute: Money | None = Field(
         default=None, description="What a minute of its calls costs with the carrier."

@@ -20,18 +20,16 @@ class Loop:
         """`audio`: PCM16, mono, at least one sample."""
         self._pcm = audio
         self._rate = rate
-        self._encoded = b""
-        self._format: AudioFormat | None = None
         self._at = 0
 
     def take(self, samples: int, fmt: AudioFormat) -> bytes:
-        if self._format != fmt:
-            self._encoded = encoded(self._pcm, self._rate, fmt)
-            self._format = fmt
-        audio, end = self._encoded, self._at + samples * fmt.sample_bytes
+        if self._rate != fmt.rate:
+            self._pcm, self._rate, self._at = resample_whole(self._pcm, self._rate, fmt.rate), fmt.rate, 0
+        # Encoded as it is taken: the whole of ten minutes would hold the loop for five frames.
+        audio, end = self._pcm, self._at + 2 * samples
         taken = (audio * (end // len(audio) + 1))[self._at : end]
         self._at = end % len(audio)
-        return taken
+        return g711.encode(taken, fmt.encoding)
 
 
 def encoded(audio: bytes, rate: int, fmt: AudioFormat) -> bytes:

@@ -42,6 +42,7 @@ from control.media_orders import (
     MediaOrder,
     PlayedOut,
     PlayFile,
+    PlayFiller,
     PromptPlayed,
     Reconfigure,
     Record,
@@ -51,6 +52,7 @@ from control.media_orders import (
     SpeakText,
     StopCollecting,
     StopFile,
+    StopFiller,
     StreamDown,
     StreamMissing,
     StreamUp,
@@ -103,6 +105,7 @@ class Bridge:
         "_deadlines",
         "_deaf",
         "_file",
+        "_filler",
         "_greeted",
         "_guarded",
         "_holds",
@@ -128,7 +131,7 @@ class Bridge:
         "tools",
         "transcript",
         "turns",
-        "usage",
+        "usages",
         "wake_changed",
         "ws_unavailable",
     )
@@ -153,7 +156,8 @@ class Bridge:
         )
         self.transcript = self.conversation.transcript
         self.turns = self.conversation.turns
-        self.usage = agent.Usage()
+        self.usages = [agent.Usage()] * len(policy.providers)
+        """What each provider's model has consumed."""
         self._last_words = self.conversation.last_words
         self._keypad = Keypad(in_band=policy.digits.in_band)
         self.started: carrier.Started | None = None
@@ -179,6 +183,7 @@ class Bridge:
         self._holds = Holds()
         self._background = Background(self.carrier)
         self._file: tuple[str, Loop] | None = None
+        self._filler: tuple[str, Loop] | None = None
         self._break_expected = False
         self._deaf = False
         """Whether the model is not to hear the caller."""
@@ -507,12 +512,12 @@ class Bridge:
             case agent.ToolCall():
                 self._tool_call(leg, event, now)
             case agent.ResponseDone(_, status, reason, usage):
-                self.usage += usage
+                self.usages[self._redial.provider] += usage
                 if status not in ("completed", "cancelled"):
                     self.timeline.add(now, "agent.response", status=status, reason=reason)
                 self.conversation.agent_may_have_finished(now)
             case agent.TranscriptionUsage(_, usage):
-                self.usage += usage
+                self.usages[self._redial.provider] += usage
             case agent.Truncated(_, audio_end_ms):
                 self.timeline.add(now, "agent.truncated", audio_end_ms=audio_end_ms)
             case agent.ExpiringSoon(seconds_left):
@@ -769,8 +774,17 @@ class Bridge:
             case PlayFile():
                 self._play(order, now)
             case StopFile():
-                self._stop_loop()
+                self._stop_loop(self._file)
+                self._file = None
                 self.conversation.announcer.stop_file(now)
+                self._sound(now)
+            case PlayFiller(ticket, audio, rate):
+                self._stop_loop(self._filler)
+                self._filler = (ticket, Loop(audio, rate))
+                self._sound(now)
+            case StopFiller():
+                self._stop_loop(self._filler)
+                self._filler = None
                 self._sound(now)
             case TellAgent(role, text, respond):
                 self._tell(role, text, now)
@@ -841,19 +855,20 @@ class Bridge:
             self.conversation.announcer.play(order, now)
             self._review(now)
             return
-        self._stop_loop()
+        self._stop_loop(self._file)
         self._file = (order.ticket, Loop(order.audio, order.rate))
         self._sound(now)
 
-    def _stop_loop(self) -> None:
-        if self._file is not None:
-            self._report(PromptPlayed(self._file[0], ok=False, detail=STOPPED))
-            self._file = None
+    def _stop_loop(self, playing: tuple[str, Loop] | None) -> None:
+        if playing is not None:
+            self._report(PromptPlayed(playing[0], ok=False, detail=STOPPED))
 
     def _sound(self, now: float) -> None:
-        """What is heard while nothing is said: on hold what belongs to the hold, silence if that is it."""
-        file = self._file[1] if self._file is not None else None
-        self._background.play(self._holds.sound if self._holds.any else file, now)
+        """What is heard while nothing is said: on hold what belongs to the hold, silence if that is it; else what users
+        have played goes before what keeps a caller company."""
+        wanted = self._file or self._filler
+        loop = wanted[1] if wanted is not None else None
+        self._background.play(self._holds.sound if self._holds.any else loop, now)
         self._review(now)
 
     def _collect(self, now: float, *, secret: bool) -> None:
@@ -890,7 +905,7 @@ class Bridge:
         )
         if order.greeting is not None and not self._greeted:
             self.policy = replace(self.policy, greeting=order.greeting or None)
-        self._change_owed = order.instructions is not None or order.tools is not None
+        self._change_owed |= order.instructions is not None or order.tools is not None
         self._pay_change()
         self.timeline.add(now, "agent.reconfigured", at_once=not self._change_owed)
 

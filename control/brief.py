@@ -106,6 +106,8 @@ class CallPorts:
     built_in: Callable[[str, str], BuiltInRequest | ToolRefused | None]
     """What the model's call of a tool (its name, its arguments as JSON) asks of the call; None: the tool is none of
     the gateway's own."""
+    tool_id: Callable[[str], str | None]
+    """The id of the agent's tool of that name; None: it has none."""
     filler: Callable[[str], ToolFiller | None]
     """What the caller hears while a tool of that name runs."""
     begun_at: datetime

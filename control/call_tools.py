@@ -19,7 +19,7 @@ from control.call_requests import CallRequests
 from control.deadlines import Due
 from control.effects import RunTool
 from control.inputs import ToolFinished, ToolStatus
-from control.media_orders import DropText, PlayFile, SpeakText, StopFile, ToolAsked, ToolResult
+from control.media_orders import DropText, PlayFiller, SpeakText, StopFiller, ToolAsked, ToolResult
 from control.ownership import Ownership
 from control.tool_log import ToolOutcome, ToolRun
 
@@ -43,7 +43,7 @@ class CallTools:
         self._running: dict[str, ToolRun] = {}
         self._fillers: dict[str, tuple[float, ToolFiller]] = {}
         """When they are due, by the run."""
-        self._heard: tuple[str, DropText | StopFile] | None = None
+        self._heard: tuple[str, DropText | StopFiller] | None = None
         """Whose filler is heard, and how it is stopped."""
         docket.tool_ended = self._built_in_ended
         ending.last.append(self._abandon)
@@ -59,7 +59,11 @@ class CallTools:
             return  # nobody hears what would come of it
         docket.publish("tool.invoked", tool_call_id=asked.tool_call_id, name=asked.name)
         self._running[asked.tool_call_id] = ToolRun(
-            tool_call_id=asked.tool_call_id, name=asked.name, began=now, arguments=asked.arguments
+            tool_call_id=asked.tool_call_id,
+            name=asked.name,
+            tool_id=self._ports.tool_id(asked.name),
+            began=now,
+            arguments=asked.arguments,
         )
         asker = Asker(tool_call_id=asked.tool_call_id)
         request = self._ports.built_in(asked.name, asked.arguments)
@@ -123,8 +127,8 @@ class CallTools:
             docket.order(SpeakText(ticket, filler.phrase, patient=True))
             self._heard = (tool_call_id, DropText(ticket))
         elif filler.audio:
-            docket.order(PlayFile(ticket, filler.audio, filler.rate, loop=True))
-            self._heard = (tool_call_id, StopFile())
+            docket.order(PlayFiller(ticket, filler.audio, filler.rate))
+            self._heard = (tool_call_id, StopFiller())
         told = "tool.filler" if self._heard is not None else "tool.filler_missing"
         docket.publish(told, tool_call_id=tool_call_id)
 

@@ -4,7 +4,7 @@ The carrier's minutes are `CallRecord.call_cost`: they follow from the record's 
 nothing here rather than a guess; `offhook check` says so beforehand.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -58,14 +58,14 @@ class Tariff:
         return price_of(model) if self.currency == BUILT_IN_CURRENCY else None
 
 
-def priced(record: CallRecord, model: str | None, tariff: Tariff) -> CallRecord:
+def priced(record: CallRecord, used: Iterable[tuple[str, Usage]], tariff: Tariff) -> CallRecord:
     """Return the record with everything in it that is known at its end to cost something beside the carrier's
     minutes.
 
     Args:
-        model: what the call's agent ran on; None where there was none.
+        used: what each model that the call's agent ran on has consumed, with its name.
     """
-    llm = _llm_cost(record.usage, model, tariff)
+    llm = _rounded(sum((_llm_cost(model, usage, tariff) for model, usage in used), Decimal(0)))
     return replace(
         record,
         currency=tariff.currency,
@@ -82,12 +82,9 @@ def recorded_cost(seconds: Decimal, tariff: Tariff) -> Decimal:
     return _rounded(seconds / _MINUTE * tariff.recording_per_minute)
 
 
-def _llm_cost(usage: Mapping[str, int], model: str | None, tariff: Tariff) -> Decimal:
-    price = tariff.price(model) if model is not None else None
-    if price is None:
-        return Decimal(0)
-    known = {each.name for each in fields(Usage)}
-    return _rounded(cost(Usage(**{name: count for name, count in usage.items() if name in known}), price))
+def _llm_cost(model: str, usage: Usage, tariff: Tariff) -> Decimal:
+    price = tariff.price(model)
+    return Decimal(0) if price is None else cost(usage, price)
 
 
 def _rounded(amount: Decimal) -> Decimal:

@@ -7,6 +7,7 @@ somebody's network.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,6 +22,13 @@ from telephony.telnyx.webhooks import verify_key
 
 DEFAULT = "default"
 """The id of every account that the settings describe; its carrier tells them apart."""
+
+_ID = re.compile(r"int_[0-9a-f]{24}")
+
+
+def is_account_id(name: str) -> bool:
+    """Whether an account that is stored may have this id."""
+    return _ID.fullmatch(name) is not None
 
 
 class Kind(StrEnum):

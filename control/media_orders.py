@@ -124,6 +124,20 @@ class StopFile:
 
 
 @dataclass(frozen=True, slots=True)
+class PlayFiller:
+    """Keep the caller company with audio in a loop, whenever neither anything is said nor a file plays."""
+
+    ticket: str
+    audio: bytes = field(repr=False)
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopFiller:
+    """Stop what `PlayFiller` plays, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
 class TellAgent:
     """Put an item into the conversation; optionally ask for a response."""
 
@@ -199,6 +213,8 @@ MediaOrder = (
     | InstructAgent
     | PlayFile
     | StopFile
+    | PlayFiller
+    | StopFiller
     | TellAgent
     | Reconfigure
     | ToolResult

@@ -111,6 +111,8 @@ class Prompts:
         """Hand those whose turn has come to playout; return them."""
         begun: list[Prompt] = []
         while self._waiting and (audio := self._waiting[0].audio) is not None:
+            if begun and self._waiting[0].patient:
+                break
             prompt = self._waiting.popleft()
             playout.write(prompt.item, encoded(audio, prompt.rate, playout.format))
             prompt.audio = None  # playout has it now

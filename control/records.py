@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from control.bridge import Bridge
 from control.timeline import Value
 from media.level import Level
+from media.realtime.events import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +29,17 @@ class MediaSummary:
     tools_called: tuple[str, ...]
     transcript: tuple[Mapping[str, object], ...]
     latency_turns: tuple[Mapping[str, object], ...]
-    usage: Mapping[str, int | float]
+    usages: tuple[Usage, ...]
+    """What each provider's model has consumed, in the order of the policy's `providers`."""
     ws_unavailable: bool
     recording: str | None
     """Where the recording is, if there is one."""
+
+    @property
+    def usage(self) -> Mapping[str, int | float]:
+        """What all models together have consumed."""
+        total = sum(self.usages, Usage())
+        return {name: getattr(total, name) for name in total.__slots__}
 
 
 def media_summary(bridge: Bridge, recording: str | None) -> MediaSummary:
@@ -41,7 +49,7 @@ def media_summary(bridge: Bridge, recording: str | None) -> MediaSummary:
         tools_called=tuple(bridge.tools.names),
         transcript=tuple(utterance.as_dict() for utterance in bridge.transcript.utterances),
         latency_turns=tuple(turn.as_dict() for turn in bridge.latency.turns),
-        usage={name: getattr(bridge.usage, name) for name in bridge.usage.__slots__},
+        usages=tuple(bridge.usages),
         ws_unavailable=bridge.ws_unavailable,
         recording=recording,
     )

@@ -34,6 +34,8 @@ class ToolLog:
     """The model's name for it."""
     name: str
     outcome: ToolOutcome
+    tool_id: str | None = None
+    """The tool's own, which outlives a change of its name; None: it had none."""
     arguments: Mapping[str, object] | None = field(default=None, repr=False)
     """As the model wrote them, but for keys that were pressed for somebody else."""
     result: object = field(default=None, repr=False)
@@ -55,6 +57,7 @@ class ToolRun:
     began: float
     arguments: str = field(repr=False)
     """JSON as the model wrote it."""
+    tool_id: str | None = None
     outcome: ToolOutcome = ToolOutcome.ABANDONED
     result: str | None = field(default=None, repr=False)
     """JSON as the model was told."""
@@ -68,6 +71,7 @@ class ToolRun:
             tool_log_id=tool_log_id,
             tool_call_id=self.tool_call_id,
             name=self.name,
+            tool_id=self.tool_id,
             outcome=self.outcome,
             arguments=kept_arguments(self.name, self.arguments),
             result=_read(self.result),

@@ -8,7 +8,6 @@ process of the same database changes, within `FRESH` seconds.
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,15 @@ from typing import Protocol
 
 import structlog
 
-from control.integrations import DEFAULT, Kind, TelnyxConfig, TwilioConfig, foreign_address, read
+from control.integrations import (
+    DEFAULT,
+    Kind,
+    TelnyxConfig,
+    TwilioConfig,
+    foreign_address,
+    is_account_id,
+    read,
+)
 from control.secrets import Cipher, SecretUnreadable
 from control.stores.errors import StoreUnavailable
 from control.stores.integrations import Integration
@@ -32,8 +39,6 @@ FRESH = 5.0
 _PATIENCE = 0.25
 # What was being asked with an old client is answered by then (`telephony`: 5 s, once more).
 _RETIREMENT = 15.0
-
-_ID = re.compile(r"int_[0-9a-f]{24}")
 
 
 class KeptAccounts(Protocol):
@@ -87,7 +92,7 @@ class StoredAccounts:
         Raises:
             StoreUnavailable: it is not known, and the store does not answer.
         """
-        if self._public_url is None or not _ID.fullmatch(integration_id):
+        if self._public_url is None or not is_account_id(integration_id):
             return None
         known = self._known.get(integration_id)
         if known is None:

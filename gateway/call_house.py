@@ -4,13 +4,12 @@ Opened once per process, before the listener and closed after it: webhooks and u
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
 
 import structlog
 
@@ -46,15 +45,13 @@ from gateway.media_auth import StreamTokens, media_origin
 from gateway.media_room import MediaRoom
 from gateway.secret_keys import secret_keys
 from gateway.settings import Settings
-from gateway.task_set import TaskSet
+from gateway.task_set import TaskSet, keep_running
 from gateway.ticker import Ticker
 
 log = structlog.get_logger()
 
 # After the last call is over, for what it wrote to be kept; then the journal has it.
 _PARTING = 5.0
-# After a fault of ours, before what must not stop is begun again.
-_AGAIN = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,11 +187,11 @@ async def call_house(
                 extracts=settings.extraction_url is not None,
             )
         )
-        tasks.spawn(_keep_running(keeper.repair), "store repair")
-        tasks.spawn(_keep_running(lambda: _renew(admission)), "slots")
+        tasks.spawn(keep_running(keeper.repair), "store repair")
+        tasks.spawn(keep_running(lambda: _renew(admission)), "slots")
         reconciliation = Reconciliation(service, store, keeper, accounts, world, describe=describe)
         await reconciliation.recover(node)
-        tasks.spawn(_keep_running(lambda: reconciliation.run(PERIOD)), "reconciliation")
+        tasks.spawn(keep_running(lambda: reconciliation.run(PERIOD)), "reconciliation")
         house = CallHouse(
             node=node,
             started_at=world.wall(),
@@ -227,16 +224,6 @@ async def _renew(admission: Admission) -> None:
     while True:
         await admission.renew()
         await asyncio.sleep(RENEWED)
-
-
-async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do it for as long as there are calls; a fault of ours in it is told, and it begins again."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("stopped by a fault of ours, and begun again")
-        await asyncio.sleep(_AGAIN)
 
 
 async def _part(service: CallService) -> None:

@@ -71,7 +71,7 @@ class CarrierDesk:
             number = asked.get("from", "+13125550100")
             if not (isinstance(to, str) and isinstance(number, str)):
                 raise TypeError("numbers are text")
-            if patience is not None and not 0 < patience <= _LONGEST_PATIENCE:
+            if patience is not None and not _is_patience(patience):
                 raise ValueError("patience_s is a number of seconds up to 600")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return _refused(400, f'send {{"to": "+1..."}}: {error}')
@@ -131,6 +131,10 @@ def _described(placed: SimulatedLeg, now: float) -> dict[str, object]:
         "digits_pressed": placed.keys,
         "prompts_heard": [] if phone is None else [prompt.what for prompt in phone.prompts],
     }
+
+
+def _is_patience(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and 0 < seconds <= _LONGEST_PATIENCE
 
 
 def _refused(status: int, detail: str) -> web.Response:

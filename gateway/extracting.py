@@ -16,6 +16,7 @@ from control.stores.errors import StoreUnavailable
 from control.stores.extractions import OwedExtraction
 from control.stores.store import Store
 from gateway.extractor import AT_ONCE, Extraction, Extractor
+from gateway.task_set import keep_running
 
 log = structlog.get_logger()
 
@@ -129,7 +130,7 @@ class Extracting:
 @asynccontextmanager
 async def extracting(work: Extracting) -> AsyncIterator[None]:
     """Extract in here; leaving gives back what is under way."""
-    task = asyncio.create_task(work.run(), name="extractions")
+    task = asyncio.create_task(keep_running(work.run), name="extractions")
     try:
         yield
     finally:

@@ -1,12 +1,11 @@
 """Recordings, put together: the files, the store, what files them, what erases them, and the room that shows them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from secrets import token_hex
-from typing import Any
 
 import structlog
 
@@ -26,14 +25,12 @@ from gateway.recording_room import RecordingRoom
 from gateway.recording_store import RecordingStore, S3Account
 from gateway.secret_keys import secret_keys
 from gateway.settings import Settings
-from gateway.task_set import TaskSet
+from gateway.task_set import TaskSet, keep_running
 
 log = structlog.get_logger()
 
 # Seconds in which the recordings of the last calls are filed when the gateway goes; the next start files the others.
 _PARTING = 5.0
-# After a fault of ours, before what must not stop is begun again.
-_AGAIN = 5.0
 
 
 def recording_store(settings: Settings) -> RecordingStore:
@@ -96,8 +93,8 @@ async def recording_house(
     await asyncio.to_thread(files.sweep)
     house.hears_of_events.append(desk.notify)
     tasks = TaskSet()
-    tasks.spawn(_keep_running(desk.run), "recordings desk")
-    tasks.spawn(_keep_running(eraser.run), "recordings eraser")
+    tasks.spawn(keep_running(desk.run), "recordings desk")
+    tasks.spawn(keep_running(eraser.run), "recordings eraser")
     links = _links(settings)
     try:
         async with _transcribing(settings, rows, files, keep, tasks) as transcribe:
@@ -136,7 +133,7 @@ async def _transcribing(
         model=settings.transcription_model,
     )
     transcriber = Transcriber(endpoint, rows, files, keep, wall=_utcnow)
-    tasks.spawn(_keep_running(transcriber.run), "transcriber")
+    tasks.spawn(keep_running(transcriber.run), "transcriber")
     try:
         yield transcriber.notify
     finally:
@@ -147,16 +144,6 @@ async def _transcribing(
 def _links(settings: Settings) -> DownloadLinks:
     origin = settings.public_url or f"http://{settings.host}:{settings.port}"
     return DownloadLinks(secret_keys(settings).derived(PURPOSE), origin)
-
-
-async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do it until cancelled; a fault of ours in it is told, and it begins again."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("stopped by a fault of ours, and begun again")
-        await asyncio.sleep(_AGAIN)
 
 
 def _utcnow() -> datetime:

@@ -64,6 +64,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 agents=house.book,
                 directory=house.directory,
                 effective=house.reception.effective,
+                unknown_providers=house.reception.unknown_providers,
                 policy=egress_policy(settings),
                 news=house.news,
                 fetch_audio=fetch_audio,

@@ -1,12 +1,15 @@
 """Tasks with a parent: whoever opens a set closes it, and what broke in one of them is never silent."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
 
 log = structlog.get_logger()
+
+# Seconds after a fault of ours, before what must not stop is begun again.
+AGAIN = 5.0
 
 
 class TaskSet:
@@ -36,3 +39,13 @@ class TaskSet:
         self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
             log.error("a task failed", task=task.get_name(), exc_info=fault)
+
+
+async def keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do it until cancelled; a fault of ours in it is told, and it begins again."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("stopped by a fault of ours, and begun again")
+        await asyncio.sleep(AGAIN)

@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 from aiohttp import web
 
-from control.api.problem import Problem
+from control.api.problem import Problem, store_unavailable
 from control.effects import Instruction, PutDown
 from control.stores.errors import StoreUnavailable
 from gateway.account_book import Accounts
@@ -73,7 +73,7 @@ class WebhookEndpoint:
         body = await _body(request)
         with _refusals():
             reported = account.reported(body, _headers(request), now=unix_time())
-        for event in self._news(reported):
+        for event in self._news(reported, integration_id):
             self._desk.carrier_event(account.carrier, integration_id, event)
         return web.Response(status=200)
 
@@ -93,7 +93,7 @@ class WebhookEndpoint:
                 endpoint, request.raw_path, body, _headers(request), request.match_info.get("token")
             )
         document: str | None = None
-        for event in self._news(reported):
+        for event in self._news(reported, integration_id):
             if isinstance(event, TwimlRequested):
                 document = await self._document(account, event)
             else:
@@ -113,12 +113,12 @@ class WebhookEndpoint:
             instruction, leg = PutDown(), LegToken("none")
         return account.document(instruction, leg)
 
-    def _news(self, reported: Sequence[Reported]) -> list[CallEvent]:
+    def _news(self, reported: Sequence[Reported], integration_id: str) -> list[CallEvent]:
         news: list[CallEvent] = []
         for event in reported:
             if isinstance(event, Unrecognised):
                 log.debug("carrier event not known", name=event.name)
-            elif self._seen.is_new(event):
+            elif self._seen.is_new(event, integration_id):
                 news.append(event)
         return news
 
@@ -155,9 +155,7 @@ def _lookup() -> Iterator[None]:
     try:
         yield
     except StoreUnavailable as error:
-        raise Problem(
-            503, "store_unavailable", "the database does not answer", headers={"Retry-After": "1"}
-        ) from error
+        raise store_unavailable() from error
 
 
 @contextmanager

@@ -19,19 +19,22 @@ class SeenEvents:
             raise ValueError("a window of no events tells nothing apart")
         self.duplicates = 0
         self._capacity = capacity
-        self._seen: dict[tuple[str, str], None] = {}
+        self._seen: dict[tuple[str, str, str], None] = {}
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def is_new(self, event: CallEvent) -> bool:
+    def is_new(self, event: CallEvent, account: str = "") -> bool:
         """Return whether the event is seen for the first time, and remember it.
 
         A question is new however often it is put: who repeats it has not heard the answer.
+
+        Args:
+            account: who signed for it; what one account says takes nothing from another.
         """
         if isinstance(event, TwimlRequested):
             return True
-        key = event.origin.carrier, event.origin.event_id
+        key = event.origin.carrier, account, event.origin.event_id
         if key in self._seen:
             self.duplicates += 1
             return False

@@ -188,6 +188,23 @@ def test_every_endpoint_of_ours_that_a_newcomer_is_led_to_exists() -> None:
     assert named - offered() - SERVED_WITHOUT_A_KEY == set()
 
 
+# `GET /v1/calls`, or `GET`, `PATCH /v1/agents/{id}`: one path, and what may be asked of it.
+ASKED = re.compile(r"((?:`?(?:GET|POST|PUT|PATCH|DELETE)`?(?:, | or | and )?)+) (/v1/[^\s`\"',)|;?]*)")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in PAGES if name != "coming-from.md"] + ["../README.md", "../CHANGELOG.md"]
+)
+def test_every_endpoint_that_a_page_names_exists(name: str) -> None:
+    """Diagrams may name a call by an id, as a person does."""
+    named = {
+        nameless(f"{method} {path.rstrip('.:').replace('/call_1', '/{call_id}')}")
+        for methods, path in ASKED.findall(page(name))
+        for method in re.findall("[A-Z]+", methods)
+    }
+    assert named - offered() == set()
+
+
 # Diagrams
 
 ARROW = re.compile(r"(\w+)(?:-->>|->>|--x)(\w+): [^;#]+")

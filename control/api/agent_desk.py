@@ -1,6 +1,6 @@
 """Agents as endpoints find and change them: those of the settings read only, another tenant's not there at all."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from control.agent_book import AgentBook, NewSecret, Version
@@ -17,14 +17,22 @@ from control.tool_identity import ToolRefused
 class AgentDesk:
     """Driven by the endpoints of agents and tools."""
 
-    def __init__(self, directory: Directory, book: AgentBook, policy: EgressPolicy) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        book: AgentBook,
+        policy: EgressPolicy,
+        unknown_providers: Callable[[AgentConfig], Iterable[tuple[str, str]]],
+    ) -> None:
         """
         Args:
             policy: where agents may send us.
+            unknown_providers: returns those that an agent names and nobody knows, with their JSON pointers.
         """
         self.book = book
         self._directory = directory
         self._policy = policy
+        self._unknown_providers = unknown_providers
 
     def configured(self, tenant_id: str) -> list[Agent]:
         """The tenant's agents that the settings describe, in the order of the file."""
@@ -74,7 +82,7 @@ class AgentDesk:
         Raises:
             Problem: 422.
         """
-        self._check_urls(config, ())
+        self._check(config)
         try:
             return await self.book.add(tenant_id, config, note)
         except ToolRefused as refused:
@@ -108,7 +116,7 @@ class AgentDesk:
 
         def checked(before: AgentConfig) -> AgentConfig:
             after = edit(before)
-            self._check_urls(after, [url for _, url in before.urls()])
+            self._check(after, before)
             return after
 
         try:
@@ -119,18 +127,28 @@ class AgentDesk:
             raise no_such_agent()
         return found
 
-    def _check_urls(self, config: AgentConfig, known: Collection[str]) -> None:
-        """Make sure that we would go there; what a name stands for is looked at whenever we do."""
-        faults = []
+    def _check(self, config: AgentConfig, before: AgentConfig | None = None) -> None:
+        """Make sure that we go where it names and know whom it names; what it has named `before` may stay."""
+        faults = [*self._refused_urls(config, before), *self._missing_providers(config, before)]
+        if faults:
+            first = faults[0]
+            raise Problem(422, "invalid_body", f"{first.pointer[1:]}: {first.detail}", errors=faults)
+
+    def _refused_urls(self, config: AgentConfig, before: AgentConfig | None) -> Iterator[Fault]:
+        """What a name stands for is looked at whenever we go there."""
+        known = [] if before is None else [url for _, url in before.urls()]
         for pointer, url in config.urls():
             try:
                 if url not in known:
                     self._policy.check_url(url)
             except EgressRefused as refused:
-                faults.append(Fault(pointer, refused.detail))
-        if faults:
-            first = faults[0]
-            raise Problem(422, "invalid_body", f"{first.pointer[1:]}: {first.detail}", errors=faults)
+                yield Fault(pointer, refused.detail)
+
+    def _missing_providers(self, config: AgentConfig, before: AgentConfig | None) -> Iterator[Fault]:
+        known = () if before is None else (before.provider, *before.fallback_providers)
+        for pointer, name in self._unknown_providers(config):
+            if name not in known:
+                yield Fault(pointer, "there is no such provider")
 
     def _configured(self, tenant_id: str, agent_id: str) -> Agent | None:
         found = self._directory.agent(agent_id)

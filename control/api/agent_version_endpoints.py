@@ -23,6 +23,7 @@ VERSION = f"{AGENT}/versions/{{version}}"
 
 # As many as the database counts.
 _LAST = (1 << 31) - 1
+_DIGITS = len(str(_LAST))
 
 
 class CompareQuery(Query):
@@ -102,6 +103,6 @@ def _number(text: str) -> int:
     Raises:
         Problem: 404, no version has such a number.
     """
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:12]) <= _LAST):
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and 1 <= int(text) <= _LAST):
         raise Problem(404, "not_found", "there is no such version of an agent")
     return int(text)

@@ -46,6 +46,7 @@ _WRITE_TIMEOUT = 30.0
 _UNBUFFERED = {"X-Accel-Buffering": "no"}
 _STREAM = ("text/event-stream",)
 _LARGEST_CURSOR = 2**63 - 1
+_LONGEST_CURSOR = len(str(_LARGEST_CURSOR))
 
 
 class EventQuery(Query):
@@ -200,6 +201,8 @@ async def _send(response: EventSourceResponse, page: Sequence[StoredEvent]) -> N
 def _position(cursor: str | None) -> int:
     if cursor is None:
         return 0
-    if not cursor.isascii() or not cursor.isdigit() or int(cursor) > _LARGEST_CURSOR:
+    # Python reads no number of thousands of digits, which a header may have.
+    number = cursor.isascii() and cursor.isdigit() and len(cursor) <= _LONGEST_CURSOR
+    if not number or int(cursor) > _LARGEST_CURSOR:
         raise Problem(400, "invalid_cursor", "the cursor is none of ours")
     return int(cursor)

@@ -168,7 +168,8 @@ class NumberEndpoints:
             endpoint(
                 "POST", f"{path}/release", self.release,
                 summary="Have a number's calls come no more", tag=TAG, query=ReleaseQuery, body=NoBody,
-                answers={200: Done}, problems=("not_found", "read_only_settings", *_FAILURES),
+                answers={200: Done},
+                problems=("not_found", "carrier_not_configured", "read_only_settings", *_FAILURES),
                 description="Calls that are going on go on. The number stays yours at the carrier.",
             ),
         ]  # fmt: skip

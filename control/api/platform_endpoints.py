@@ -81,7 +81,7 @@ class PlatformEndpoints:
             return endpoint(method, path, handler, summary=summary, answers=answers, **more)
 
         admin: dict[str, Any] = {"access": Access.ADMIN, "problems": ("admin_key_required",)}
-        missing = {"problems": ("not_found",)}
+        kept = {"problems": ("not_found", "admin_key_required")}
         return [
             plain(
                 "GET", "/v1/carriers", self.carriers,
@@ -93,10 +93,10 @@ class PlatformEndpoints:
                 "POST", "/v1/keys", self.add_key,
                 "Make a key; its secret is shown this once", {201: NewKeyShape}, body=KeyBody,
             ),
-            plain("DELETE", "/v1/keys/{key_id}", self.revoke, "Revoke a key", {204: None}, **missing),
+            plain("DELETE", "/v1/keys/{key_id}", self.revoke, "Revoke a key", {204: None}, **kept),
             plain(
                 "POST", "/v1/keys/{key_id}/rotate", self.rotate,
-                "Give a key another secret", {200: NewKeyShape}, **missing,
+                "Give a key another secret", {200: NewKeyShape}, **kept,
             ),
             plain("POST", "/v1/admin/drain", self.drain, "Take no new calls", {200: DrainShape}, **admin),
             plain("DELETE", "/v1/admin/drain", self.undrain, "Take calls again", {200: DrainShape}, **admin),
@@ -140,6 +140,7 @@ class PlatformEndpoints:
 
     async def revoke(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         key_id = asked.path["key_id"]
+        await self._check_theirs(asked)
         if not await self._store.keys.revoke(asked.tenant_id, key_id, datetime.now(UTC)):
             raise _no_such_key()
         self._gate.forget(key_id)
@@ -147,11 +148,23 @@ class PlatformEndpoints:
 
     async def rotate(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         key_id = asked.path["key_id"]
+        await self._check_theirs(asked)
         new = await self._store.keys.rotate(asked.tenant_id, key_id)
         if new is None:
             raise _no_such_key()
         self._gate.forget(key_id)
         return Reply(shown(new))
+
+    async def _check_theirs(self, asked: Asked[NoQuery, NoBody]) -> None:
+        """
+        Raises:
+            Problem: 403 or 404; a key that may do more than who asks is not theirs to take or to have.
+        """
+        key = await self._store.keys.get(asked.tenant_id, asked.path["key_id"])
+        if key is None:
+            raise _no_such_key()
+        if key.scope is Scope.ADMIN and asked.key.scope is not Scope.ADMIN:
+            raise Problem(403, "admin_key_required", "the key may administer the platform, and yours may not")
 
     async def drain(self, _: Asked[NoQuery, NoBody]) -> Answer:
         self._calls.drain(True)

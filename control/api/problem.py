@@ -65,6 +65,11 @@ class Problem(Exception):
         )
 
 
+def store_unavailable() -> Problem:
+    """Whoever asks again soon may be answered."""
+    return Problem(503, "store_unavailable", "the database does not answer", headers={"Retry-After": "1"})
+
+
 @web.middleware
 async def problems(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -86,7 +86,9 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     ),
     "agent_has_live_calls": ProblemCode(409, "The agent is in a call."),
     "agent_not_found": ProblemCode(422, "There is no such agent."),
-    "provider_not_found": ProblemCode(422, "The agent's provider account is not there, or cannot be used."),
+    "provider_not_found": ProblemCode(
+        422, "The agent's provider is not there, or its account cannot be used."
+    ),
     "from_number_missing": ProblemCode(
         422, "Neither the request nor the agent says which number to call from."
     ),

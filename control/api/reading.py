@@ -71,6 +71,9 @@ async def read_body(model: type[B], request: web.Request) -> tuple[B, bytes]:
 
 M = TypeVar("M", bound=BaseModel)
 
+# What pydantic says in words of Python, by its name for the fault.
+_PLAIN = {"extra_forbidden": "unknown field", "model_type": "must be a JSON object"}
+
 
 def validated(model: type[M], value: object) -> M:
     """Return a JSON value as the model has it.
@@ -111,7 +114,7 @@ def _faults(error: ValidationError) -> list[Fault]:
 def _fault(error: ErrorDetails) -> Fault:
     pointer = "".join(f"/{_escaped(part)}" for part in error["loc"])
     message = error["msg"].removeprefix("Value error, ")
-    return Fault(pointer, "unknown field" if error["type"] == "extra_forbidden" else message)
+    return Fault(pointer, _PLAIN.get(error["type"], message))
 
 
 def _escaped(part: str | int) -> str:

@@ -9,8 +9,9 @@ from pydantic import AfterValidator, Field
 
 from control.api.call_endpoints import no_such_call, zone
 from control.api.endpoint import Access, Answer, Asked, Endpoint, NoBody, NoQuery, Query, Reply, endpoint
-from control.api.ports import RecordingRoom, RecordingStoreAway
-from control.api.problem import Problem
+from control.api.page_queries import PageQuery
+from control.api.ports import RecordingLink, RecordingRoom, RecordingStoreAway
+from control.api.problem import Problem, store_unavailable
 from control.api.recording_download import Download, not_available, store_away
 from control.api.recording_shapes import (
     RecordingCheck,
@@ -28,7 +29,7 @@ from control.call_record import CallRecord
 from control.download_links import LinkInvalid
 from control.recording_check import Found, Remedy, diagnose
 from control.recordings import Recording, RecordingState
-from control.stores.keyset import MAX_LIMIT, Page
+from control.stores.errors import StoreUnavailable
 from control.stores.recordings import RecordingFilters
 from control.stores.store import Store
 
@@ -43,17 +44,14 @@ class LinkQuery(Query):
     expires_in: int = Field(default=3600, ge=60, le=86_400, description="Seconds.")
 
 
-class RecordingListQuery(Query):
-    """Which recordings; all filters that are given hold."""
+class RecordingListQuery(PageQuery):
+    """Which recordings, and a page of them; all filters that are given hold."""
 
     agent_id: str | None = None
     status: Literal["processing", "ready", "failed"] | None = None
     from_date: date | None = Field(default=None, description="Of the call: YYYY-MM-DD, inclusive.")
     to_date: date | None = Field(default=None, description="YYYY-MM-DD, inclusive.")
     timezone: Annotated[str, AfterValidator(zone)] = Field(default="UTC", description="Of the dates.")
-    limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
-    after: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the page before.")
-    order: Literal["asc", "desc"] = "desc"
 
     def filters(self) -> RecordingFilters:
         return RecordingFilters(
@@ -63,10 +61,6 @@ class RecordingListQuery(Query):
             to_date=self.to_date,
             timezone=ZoneInfo(self.timezone),
         )
-
-    def page(self) -> Page:
-        sort = ("started_at",) if self.order == "asc" else ()
-        return Page(limit=self.limit, after=self.after, sort=sort)
 
 
 class RecordingEndpoints:
@@ -144,11 +138,7 @@ class RecordingEndpoints:
             raise _not_yet(record)
         if recording.state is not RecordingState.READY:
             raise _unready(recording)
-        try:
-            link = await self._room.link(recording, asked.query.expires_in)
-        except RecordingStoreAway as away:
-            raise store_away(away) from away
-        return Reply(link_shape(recording, link))
+        return Reply(link_shape(recording, await self._linked_for(recording, asked.query.expires_in)))
 
     async def linked(self, request: web.Request) -> web.StreamResponse:
         call_id, query = request.match_info["call_id"], request.query
@@ -156,13 +146,17 @@ class RecordingEndpoints:
             self._room.check_link(call_id, query.get("expires", ""), query.get("signature", ""))
         except LinkInvalid as invalid:
             raise Problem(403, "invalid_link", str(invalid)) from invalid
-        recording = await self._store.recordings.of_call(call_id)
+        try:
+            recording = await self._store.recordings.of_call(call_id)
+        except StoreUnavailable as error:
+            raise store_unavailable() from error
         if recording is None or recording.state is not RecordingState.READY:
             raise not_available("there is no such recording any more")
         return await self._download.respond(request, recording)
 
     async def list(self, asked: Asked[RecordingListQuery, NoBody]) -> Answer:
-        page = await self._store.recordings.page(asked.tenant_id, asked.query.filters(), asked.query.page())
+        query = asked.query
+        page = await self._store.recordings.page(asked.tenant_id, query.filters(), query.page("started_at"))
         shapes = [recording_shape(each) for each in page.recordings]
         return Reply(RecordingList(data=shapes, next_cursor=page.next_cursor))
 
@@ -202,7 +196,7 @@ class RecordingEndpoints:
         recording, found = await self._looked_for(record)
         url = None
         if recording is not None and recording.state is RecordingState.READY and found.named(recording.path):
-            url = (await self._room.link(recording, _CHECK_LINK)).url
+            url = (await self._linked_for(recording, _CHECK_LINK)).url
         return Reply(check_shape(record, recording, found, diagnose(record, recording, found), url))
 
     async def fix(self, asked: Asked[NoQuery, NoBody]) -> Answer:
@@ -227,6 +221,12 @@ class RecordingEndpoints:
                 recording=None if recording is None else recording_shape(recording),
             )
         )
+
+    async def _linked_for(self, recording: Recording, seconds: int) -> RecordingLink:
+        try:
+            return await self._room.link(recording, seconds)
+        except RecordingStoreAway as away:
+            raise store_away(away) from away
 
     async def _looked_for(self, record: CallRecord) -> tuple[Recording | None, Found]:
         recording = await self._store.recordings.get(record.tenant_id, record.call_id)

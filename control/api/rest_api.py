@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from control.agent_book import AgentBook
+from control.agents import AgentConfig
 from control.api.agent_desk import AgentDesk
 from control.api.agent_endpoints import AgentEndpoints
 from control.api.agent_tool_endpoints import AgentToolEndpoints
@@ -47,6 +48,8 @@ class ApiParts:
     agents: AgentBook
     directory: Directory
     effective: Effective
+    unknown_providers: Callable[[AgentConfig], Iterable[tuple[str, str]]]
+    """Of those that an agent names, with their JSON pointers."""
     policy: EgressPolicy
     """Where users may send us."""
     news: EventNews
@@ -92,7 +95,7 @@ class RestApi:
             idempotency=parts.store.idempotency,
         )
         self._recordings = RecordingEndpoints(parts.store, parts.recordings)
-        desk = AgentDesk(parts.directory, parts.agents, parts.policy)
+        desk = AgentDesk(parts.directory, parts.agents, parts.policy, parts.unknown_providers)
         self.endpoints: list[Endpoint[Any, Any]] = [
             *CallEndpoints(parts.calls, parts.store, parts.policy, parts.recordings).endpoints(),
             *StatisticsEndpoints(parts.store).endpoints(),

@@ -21,7 +21,7 @@ from aiohttp import web
 from control.api.client_address import TrustedProxies
 from control.api.endpoint import Answer, Asked, Body, Endpoint, Query, Reply, Text
 from control.api.gate import Gate, unix_time
-from control.api.problem import TRACE_ID, Problem
+from control.api.problem import TRACE_ID, Problem, store_unavailable
 from control.api.reading import read_body, read_query
 from control.api.repetition import fingerprint, idempotency_key, repeated
 from control.secrets import SecretUnreadable
@@ -73,9 +73,7 @@ class _Route:
             known.admit(self._endpoint.access)
             return await self._answered(await self._read(request, known.key))
         except StoreUnavailable as error:
-            raise Problem(
-                503, "store_unavailable", "the database does not answer", headers={"Retry-After": "1"}
-            ) from error
+            raise store_unavailable() from error
         except SecretUnreadable as error:
             log.exception("what is stored cannot be read", path=request.path)
             raise Problem(

@@ -169,7 +169,8 @@ class StatisticsEndpoints:
 
     async def export(self, asked: Asked[ExportQuery, NoBody]) -> Answer:
         make, content_type = _WRITERS[asked.query.format]
-        writer = make()
+        # In a thread: the first Parquet imports its library, which takes longer than a frame.
+        writer = await asyncio.to_thread(make)
         tenant_id = asked.tenant_id
         if self._exports[tenant_id] >= MOST_EXPORTS:
             raise Problem(429, "too_many_exports", f"at most {MOST_EXPORTS} exports at a time")

@@ -30,6 +30,7 @@ class ToolLogFilter(Query):
     agent_id: str | None = None
     call_id: str | None = None
     name: str | None = Field(default=None, description="The tool's name.")
+    tool_id: str | None = Field(default=None, description="The tool, whatever it was called then.")
     outcome: ToolOutcome | None = None
     from_date: date | None = Field(default=None, description="YYYY-MM-DD, inclusive.")
     to_date: date | None = Field(default=None, description="YYYY-MM-DD, inclusive.")
@@ -40,6 +41,7 @@ class ToolLogFilter(Query):
             agent_id=self.agent_id,
             call_id=self.call_id,
             name=self.name,
+            tool_id=self.tool_id,
             outcome=self.outcome,
             from_date=self.from_date,
             to_date=self.to_date,

@@ -17,6 +17,10 @@ class ToolLogShape(Shape):
     call_id: str
     agent_id: str | None
     name: str
+    tool_id: str | None = Field(
+        description="The tool's, as its agent lists it; null: it had none, as a tool of an ad-hoc agent, or "
+        "of a call's own server."
+    )
     outcome: ToolOutcome = Field(description="`abandoned`: the call was over first.")
     arguments: dict[str, Any] | None = Field(
         description="As the model wrote them; of keys that were pressed, how many. Headers are never kept."
@@ -63,6 +67,7 @@ def tool_log_shape(stored: StoredToolLog) -> ToolLogShape:
         call_id=stored.call_id,
         agent_id=stored.agent_id,
         name=log.name,
+        tool_id=log.tool_id,
         outcome=log.outcome,
         arguments=None if log.arguments is None else dict(log.arguments),
         result=log.result,

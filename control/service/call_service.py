@@ -6,7 +6,7 @@ since carriers' words come late. Loops and tasks are the gateway's (`World.spawn
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -35,7 +35,7 @@ from control.service.call_index import CallIndex
 from control.service.chronicle import Chronicle
 from control.service.keeper import Keeper
 from control.service.ledger import Ledger
-from control.service.live_call import LiveCall
+from control.service.live_call import LiveCall, Pricing
 from control.service.ports import (
     AgentServers,
     CallStore,
@@ -125,7 +125,7 @@ class CallService:
         self._reserved = 0
         self._finishing = False
         self._patience = 0.0
-        self._left_over: Callable[[HungUp], bool] = lambda _: False
+        self._left_over: Callable[[str, HungUp], bool] = lambda *_: False
         self._unmade: Callable[[CallRecord], None] = lambda _: None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._quiet = asyncio.Event()
@@ -139,8 +139,9 @@ class CallService:
         """Whether the call is one of this process."""
         return self._calls.get(call_id) is not None
 
-    def watch_ends(self, left_over: Callable[[HungUp], bool]) -> None:
-        """Have somebody look at the ends of calls that are not here; returns whether it was one of theirs."""
+    def watch_ends(self, left_over: Callable[[str, HungUp], bool]) -> None:
+        """Have somebody look at the ends of calls that are not here, by the account that told; returns whether it was
+        one of theirs."""
         self._left_over = left_over
 
     def watch_unmade(self, unmade: Callable[[CallRecord], None]) -> None:
@@ -335,7 +336,7 @@ class CallService:
 
     def _unknown(self, carrier: str, integration_id: str, event: CallEvent) -> None:
         """An event of a call that is not here: late, another node's, or a leg that should not be there."""
-        if isinstance(event, HungUp) and self._left_over(event):
+        if isinstance(event, HungUp) and self._left_over(integration_id, event):
             return
         token = event.origin.token
         alive = isinstance(event, Initiated | Ringing | Answered)
@@ -382,6 +383,18 @@ class CallService:
     async def _dial(self, tenant_id: str, request: DialRequest) -> DialOutcome:
         if (refused := self._refusal()) is not None:
             return refused
+        # From here on there is room for it, and nobody goes without it: others may dial while it is looked up.
+        self._reserved += 1
+        self._quiet.clear()
+        try:
+            made = await self._made(tenant_id, request)
+        finally:
+            self._reserved -= 1
+            self._settle()
+        return await self._dialled(made) if isinstance(made, LiveCall) else made
+
+    async def _made(self, tenant_id: str, request: DialRequest) -> LiveCall | DialOutcome:
+        """Make a call of a request, and have its carrier asked for it; or why there is none."""
         try:
             prepared = await self._prepare(tenant_id, request)
         except StoreUnavailable:
@@ -392,8 +405,6 @@ class CallService:
         if isinstance(prepared, Refused):
             return prepared
         brief, effective, account = prepared
-        self._reserved += 1
-        self._quiet.clear()
         call: LiveCall | None = None
         try:
             refused = await self._parts.admission.enter(tenant_id, brief.record.call_id)
@@ -411,9 +422,7 @@ class CallService:
         finally:
             if call is None:
                 self._leave(brief.record.call_id)
-            self._reserved -= 1
-            self._settle()
-        return await self._dialled(call)
+        return call
 
     async def _add(self, record: CallRecord, claim: Claim | None) -> ClaimOutcome:
         """Have a new call on record before anybody is asked to make it.
@@ -431,6 +440,10 @@ class CallService:
         self, tenant_id: str, request: DialRequest
     ) -> tuple[CallBrief, EffectiveAgent, CarrierAccount] | Refused:
         now = self._world.wall()
+        if request.agent is not None:  # nobody has looked at it yet, as at one that is stored
+            missing = next(self._parts.reception.unknown_providers(request.agent), None)
+            if missing is not None:
+                return _unprocessable("provider_not_found", f"agent{missing[0]}: there is no such provider")
         agent = await self._agent(tenant_id, request)
         if agent is None:
             return _unprocessable("agent_not_found", "There is no such agent")
@@ -516,6 +529,17 @@ class CallService:
             return Accepted() if isinstance(request, EndCall) else NOT_IN_PROGRESS
         return NO_CONTROL if record.node == self._parts.node else ELSEWHERE
 
+    async def to_extract(self, record: CallRecord) -> Mapping[str, object] | None:
+        """Return what is to be extracted from a call that has ended without a process, by its agent as it is now."""
+        if not self._parts.extracts or record.agent_id is None or not record.transcript:
+            return None
+        try:
+            agent = await self._parts.switchboard.agent(record.tenant_id, record.agent_id)
+        except (StoreUnavailable, SecretUnreadable) as fault:
+            log.warning("what is to be extracted is not known", call_id=record.call_id, error=str(fault))
+            return None
+        return None if agent is None else self._parts.reception.to_extract(agent.config)
+
     def live_record(self, tenant_id: str, call_id: str) -> CallRecord | None:
         call = self._of_tenant(tenant_id, call_id)
         return call.record if call is not None else None
@@ -592,6 +616,7 @@ class CallService:
             new_id=world.new_id,
             # Its server may give the call other tools.
             built_in=lambda name, arguments: built_in_of(live.agent, world.new_id)(name, arguments),
+            tool_id=lambda name: live.tool_id(name),
             filler=lambda name: live.filler(name),
             begun_at=begun_at,
         )
@@ -615,9 +640,11 @@ class CallService:
         )
         return live
 
-    def _price_of(self, agent: EffectiveAgent | None) -> Callable[[CallRecord], CallRecord]:
-        model = agent.session.model if agent is not None else None
-        return lambda record: priced(record, model, self._parts.tariff)
+    def _price_of(self, agent: EffectiveAgent | None) -> Pricing:
+        """How a call of this agent is billed: what each provider's model has consumed, by that model's price."""
+        sessions = () if agent is None else (agent.session, *agent.fallbacks.values())
+        models = [session.model for session in sessions]
+        return lambda record, usages: priced(record, zip(models, usages, strict=False), self._parts.tariff)
 
     def _admit(self, call: LiveCall) -> None:
         self._calls.add(call)

@@ -8,7 +8,7 @@ of ours in a machine ends its call, never another.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -53,6 +53,8 @@ from control.service.ports import AgentServers, CallMedia, CarrierAccount, Descr
 from control.service.server_talk import CallSide, ServerTalk
 from control.service.stream_gaps import StreamGaps
 from control.timeline import TimelineEvent
+from control.tool_definition import ToolDefinition
+from media.realtime.events import Usage
 from telephony.calls import TwimlRequested
 from telephony.causes import CallStatus, Disposition, EndedReason
 from telephony.client_errors import Verdict
@@ -60,6 +62,8 @@ from telephony.commands import CallCommand, Dial, Hangup
 
 log = structlog.get_logger()
 
+Pricing = Callable[[CallRecord, Sequence[Usage]], CallRecord]
+"""Fills in what a call has cost, by what each of its providers' models has consumed."""
 
 # Longer than any command is tried: an answer that has not come by then will not.
 ANSWER_PATIENCE = 45.0
@@ -83,7 +87,7 @@ class LiveCall:
         servers: AgentServers,
         fetch_audio: FetchAudio,
         describe: Describe,
-        price: Callable[[CallRecord], CallRecord],
+        price: Pricing,
         world: World,
         extracts: bool,
         gaps: StreamGaps,
@@ -119,6 +123,7 @@ class LiveCall:
         self._renamed = renamed
         self._closed = closed
         self._media: CallMedia | None = None
+        self._usages: tuple[Usage, ...] = ()
         self._commander = Commander(account, world, self._command_ended, name=self.call_id)
         self._dial_id: str | None = None
         self._inbox: deque[CallInput] = deque()
@@ -305,7 +310,7 @@ class LiveCall:
 
     def _last_word(self, entry: EventRecord) -> EventRecord:
         """Everything is known: the media's summary, how long the transfer lasted."""
-        self._call.amend(self._price)
+        self._call.amend(lambda record: self._price(record, self._usages))
         described = {**entry.data, "call": self._describe(self.record)}
         return replace(
             entry, data=described, extraction_schema=self._to_extract() if self._extracts else None
@@ -361,10 +366,15 @@ class LiveCall:
         elif self._talk is not None:
             self._talk.command("tool.call", finished.actions)
 
+    def tool_id(self, name: str) -> str | None:
+        """The id of the agent's tool of that name, as the agent is now."""
+        tool = self._tool_named(name)
+        return None if tool is None else tool.tool_id
+
     def filler(self, name: str) -> ToolFiller | None:
         """What the caller hears while a tool runs."""
-        tools = self.agent.config.tools if self.agent is not None else ()
-        found = next((tool.filler for tool in tools if tool.name == name), None)
+        tool = self._tool_named(name)
+        found = None if tool is None else tool.filler
         if found is None:
             return None
         audio = self._audio.get(found.audio_url) if found.audio_url is not None else None
@@ -374,6 +384,10 @@ class LiveCall:
             audio=audio.audio if audio is not None else None,
             rate=audio.rate if audio is not None else 8_000,
         )
+
+    def _tool_named(self, name: str) -> ToolDefinition | None:
+        tools = self.agent.config.tools if self.agent is not None else ()
+        return next((tool for tool in tools if tool.name == name), None)
 
     def _fetch_fillers(self, agent: EffectiveAgent) -> None:
         """Have the fillers' audio by the time it is wanted: while a tool runs there is no time to fetch it."""
@@ -457,7 +471,9 @@ class LiveCall:
     def _take_summary(self) -> None:
         summary = self._media.summary if self._media is not None else None
         if summary is not None:
-            self._call.amend(lambda record: with_summary(record, summary))
+            self._usages = summary.usages
+            # Billed already here: a call that was transferred may end after this process has.
+            self._call.amend(lambda record: self._price(with_summary(record, summary), summary.usages))
 
     # The end
 

@@ -4,7 +4,6 @@ An agent names an account by its id. It is read when a call begins, so that the 
 that live ask for nothing here.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -17,6 +16,7 @@ from control.integrations import (
     ProviderAddress,
     ProviderConfig,
     foreign_address,
+    is_account_id,
     provider_address,
     read,
 )
@@ -25,8 +25,6 @@ from control.service.switchboard import in_time
 from control.stores.integrations import Integration
 
 log = structlog.get_logger()
-
-_ID = re.compile(r"int_[0-9a-f]{24}")
 
 
 class ProviderMissing(Exception):
@@ -63,7 +61,7 @@ class ProviderAccounts:
             ProviderMissing
             StoreUnavailable: nobody can say in time.
         """
-        if not _ID.fullmatch(agent.provider):
+        if not is_account_id(agent.provider):
             return agent
         async with in_time():
             address = await self.address(tenant_id, agent.provider)

@@ -1,11 +1,11 @@
 """What a call runs with: its agent's texts filled in, and its machine's brief written. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from control.agent_run import AgentDefaults, EffectiveAgent, effective
-from control.agents import Agent
+from control.agents import Agent, AgentConfig
 from control.brief import CallBrief, VoicemailAction
 from control.call_record import CallRecord
 from control.dialling import DialRequest
@@ -51,6 +51,14 @@ class Reception:
         complete = effective(agent.config, self._house.defaults, variables(given, context))
         policy = replace(complete.policy, controlled=True)
         return replace(complete, policy=policy, signing=agent.signing)
+
+    def to_extract(self, config: AgentConfig) -> Mapping[str, object] | None:
+        """Return what an agent wants extracted from its calls; None: nothing."""
+        return config.extraction_schema or self._house.defaults.config.extraction_schema
+
+    def unknown_providers(self, config: AgentConfig) -> Iterator[tuple[str, str]]:
+        """See `control.agent_run.AgentDefaults.unknown_providers`."""
+        return self._house.defaults.unknown_providers(config)
 
     def inbound(
         self,

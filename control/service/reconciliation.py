@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from control import released_call
-from control.call_record import CallRecord
+from control.call_record import CallRecord, EventRecord
 from control.inputs import Found, NotFound
 from control.service.call_service import CallService
 from control.service.chronicle import Chronicle
@@ -35,6 +35,9 @@ PERIOD = 30.0
 _SETTLED = 30.0
 # Questions to one carrier at a time: they share its rate limit with calls.
 _AT_A_TIME = 8
+# Seconds that a start waits for a journal to be replayed, and between looks; then it is seen to later.
+_JOURNAL_PATIENCE = 2.0
+_LOOK = 0.05
 
 
 class Reconciliation:
@@ -59,6 +62,8 @@ class Reconciliation:
         self._released: dict[str, CallRecord] = {}
         self._unsettled: str | None = None
         """The node whose calls are still to be settled: the store did not answer."""
+        self._untold: str | None = None
+        """The node of whose calls some may have ended without a word of it."""
         self._questions = asyncio.Semaphore(_AT_A_TIME)
         service.watch_ends(self.released_ended)
         service.watch_unmade(self.unmade)
@@ -67,6 +72,12 @@ class Reconciliation:
 
     async def recover(self, node: str) -> None:
         """Settle the calls that this node had when it died."""
+        if not await self._journal_is_replayed():
+            log.error(
+                "calls of an earlier process are not settled yet: a journal may tell how they have ended"
+            )
+            self._unsettled = node
+            return
         try:
             left = await self._store.live_calls(node)
         except StoreUnavailable as fault:
@@ -74,6 +85,7 @@ class Reconciliation:
             self._unsettled = node
             return
         self._unsettled = None
+        self._untold = node
         for record in left:
             if self._service.has(record.call_id):
                 continue
@@ -81,13 +93,48 @@ class Reconciliation:
                 self._released[record.call_id] = record
             else:
                 log.warning("a call of an earlier process ends", call_id=record.call_id)
-                await self._end(record, released_call.abandoned(record, self._world.wall()))
+                said = await self._said(record)
+                await self._end(record, released_call.abandoned(record, self._world.wall(), said))
                 self._world.spawn(self._put_down(record), f"{record.call_id} recovery")
+        await self.tell_ends()
 
-    def released_ended(self, event: HungUp) -> bool:
-        """Whether the event ends a call that an earlier process had transferred."""
+    async def _journal_is_replayed(self) -> bool:
+        """Whether the store knows everything; a journal that was left takes a moment."""
+        until = self._world.now() + _JOURNAL_PATIENCE
+        while self._keeper.is_failing() and self._world.now() < until:
+            await self._world.sleep(_LOOK)
+        return not self._keeper.is_failing()
+
+    async def tell_ends(self) -> None:
+        """Tell of calls that had ended when the process died, which came before it told of that."""
+        if self._untold is None or self._keeper.is_failing():  # a journal may tell of them yet
+            return
+        try:
+            left = await self._store.untold_calls(self._untold)
+        except StoreUnavailable as fault:
+            log.error("calls of an earlier process are not told of yet", error=str(fault))
+            return
+        self._untold = None
+        for record in left:
+            if not self._service.has(record.call_id):
+                log.warning("the end of an earlier process's call is told", call_id=record.call_id)
+                await self._end(record, released_call.untold(record, await self._said(record)))
+
+    async def _said(self, record: CallRecord) -> list[EventRecord]:
+        try:
+            return await self._store.said(record.call_id)
+        except StoreUnavailable as fault:
+            log.warning("what was said in a call is not known", call_id=record.call_id, error=str(fault))
+            return []
+
+    def released_ended(self, integration_id: str, event: HungUp) -> bool:
+        """Whether the event, of this account, ends a call that an earlier process had transferred."""
         record = next(
-            (each for each in self._released.values() if _is_about(event, each)),
+            (
+                each
+                for each in self._released.values()
+                if each.integration_id == integration_id and _is_about(event, each)
+            ),
             None,
         )
         if record is None:
@@ -130,6 +177,7 @@ class Reconciliation:
             )
             for name in names
         ]
+        entries[-1] = replace(entries[-1], extraction_schema=await self._service.to_extract(ended))
         await self._keeper.save(_next(before, ended), entries)
 
     async def _put_down(self, record: CallRecord) -> None:
@@ -158,6 +206,7 @@ class Reconciliation:
             await self._world.sleep(period)
             if self._unsettled is not None:
                 await self.recover(self._unsettled)
+            await self.tell_ends()
             await self.ask()
 
     async def ask(self) -> None:

@@ -72,7 +72,6 @@ class ServerTalk:
         self._said.append((self._number, role, text))
         if self._teller is None:
             self._teller = self._spawn(self._tell())
-            self._teller.add_done_callback(self._told_all)
 
     def command(self, event: str, actions: Sequence[CallRequest]) -> None:
         """Have the call do what the answer to `event` wants done."""
@@ -114,6 +113,12 @@ class ServerTalk:
         self.command("call.started", answer.actions)
 
     async def _tell(self) -> None:
+        try:
+            await self._tell_all()
+        finally:
+            self._teller = None  # at once: what is said from now on has nobody who would see it
+
+    async def _tell_all(self) -> None:
         while self._said:
             number, role, text = self._said.popleft()
             answer = await self._servers.transcript_updated(
@@ -123,9 +128,6 @@ class ServerTalk:
                 return  # nobody waits for a server that is down after the end
             if not self._over:
                 self._told(answer)
-
-    def _told_all(self, _: "asyncio.Task[None]") -> None:
-        self._teller = None
 
     def _told(self, answer: ServerAnswer | ServerFault) -> None:
         """The first of several failures is enough to know."""

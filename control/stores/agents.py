@@ -193,7 +193,8 @@ class Agents:
         for column, wanted in ((tools.c.name, name), (tools.c.agent_id, agent_id)):
             if wanted is not None:
                 query = query.where(column == wanted)
-        async with self._database.read() as connection:
+        # A tool that is listed is one of its owner's, though that is changed meanwhile.
+        async with self._database.snapshot() as connection:
             rows, cursor = await order.page(connection, query, page)
             owners = _current().where(agents.c.agent_id.in_({row["agent_id"] for row in rows}))
             found = {row["agent_id"]: _agent(row) for row in (await connection.execute(owners)).mappings()}

@@ -14,7 +14,7 @@ from decimal import Decimal
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, insert, literal, select, update
+from sqlalchemy import ColumnElement, Select, delete, exists, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import LIVE, CallRecord, EventRecord
@@ -28,11 +28,13 @@ from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome, Idempotency
 from control.stores.recordings import owe_erasure
 from control.stores.search import Search
-from control.stores.tables import call_details, calls, erased_calls, recordings, turns
+from control.stores.tables import call_details, calls, erased_calls, events, recordings, turns
 from control.stores.tool_logs import ToolLogs
 from telephony.causes import CallStatus
 
 _LIVE = sorted(LIVE)
+# Calls; more than begin in the time of the longest, and few enough to be looked through while a process starts.
+_LATEST = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +243,26 @@ class Calls:
             query = query.where(calls.c.node == node)
         if tenant_id is not None:
             query = query.where(calls.c.tenant_id == tenant_id)
+        async with self._database.read() as connection:
+            return [record_of(row, row) for row in (await connection.execute(query)).mappings()]
+
+    async def untold(self, node: str) -> list[CallRecord]:
+        """Return the calls of one process that have ended, and of whose end nothing was said, the oldest first.
+
+        Of the latest alone: whatever a process had in hand when it died began not long before.
+        """
+        latest = select(func.max(calls.c.id)).scalar_subquery()
+        told = exists().where(events.c.call_id == calls.c.call_id, events.c.name == "call.ended")
+        query = (
+            _whole_calls()
+            .where(
+                calls.c.id > latest - _LATEST,
+                calls.c.node == node,
+                calls.c.status.not_in(_LIVE),
+                ~told,
+            )
+            .order_by(calls.c.id)
+        )
         async with self._database.read() as connection:
             return [record_of(row, row) for row in (await connection.execute(query)).mappings()]
 

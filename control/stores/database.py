@@ -75,6 +75,18 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """`read`, of which every statement sees the same moment, whatever others commit meanwhile.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        async with self.read() as connection:
+            if self.postgresql:  # SQLite knows no other transactions
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @asynccontextmanager
     async def find(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that reads what a call waits for: a row or two by an index, whoever else reads however much.
 

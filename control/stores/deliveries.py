@@ -21,12 +21,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, null, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import EventRecord
 from control.stores.database import Database
-from control.stores.events import Events, StoredEvent, event_of
+from control.stores.events import Events, StoredEvent, event_of, forget_secrets
 from control.stores.tables import calls, deliveries, delivery_attempts, events, webhooks
 from control.stores.webhooks import Webhook, Webhooks, wanting, webhook_of
 
@@ -135,18 +135,7 @@ class Deliveries:
                 owed.append(_row(stored, None, call_url, now))
             owed += [_row(stored, each.webhook_id, None, now) for each in wanting(endpoints, stored.event)]
         await self._queue(connection, owed, now)
-        for stored in published:
-            if stored.event.secret:
-                await self._forget_secret(connection, stored.position)
-
-    async def _forget_secret(self, connection: AsyncConnection, position: int) -> None:
-        """Erase what stands in an event's webhooks alone, if nobody is owed one any more."""
-        owed = select(deliveries.c.delivery_id).where(
-            deliveries.c.position == position, deliveries.c.state == DeliveryState.PENDING
-        )
-        await connection.execute(
-            update(events).where(events.c.position == position, ~owed.exists()).values(secret=null())
-        )
+        await forget_secrets(connection, [stored.position for stored in published if stored.event.secret])
 
     async def test(self, tenant_id: str, webhook_id: str, event: EventRecord) -> str | None:
         """Owe an event of no call to this endpoint alone, at once; return the delivery's id.
@@ -252,7 +241,7 @@ class Deliveries:
                 await self._advance(connection, lane, attempt.at)
                 if due.event.secret:
                     query = select(deliveries.c.position).where(deliveries.c.delivery_id == due.delivery_id)
-                    await self._forget_secret(connection, (await connection.scalars(query)).one())
+                    await forget_secrets(connection, (await connection.scalars(query)).all())
 
     async def release(self, due: Due, now: datetime) -> None:
         """Give a claim back, unattempted."""

@@ -1,15 +1,18 @@
 """What happened, of all calls, in one order: appended with the calls, read as timelines and as a tenant's stream."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ScalarSelect, and_, func, or_, select
+from sqlalchemy import ScalarSelect, and_, exists, func, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import EventRecord
 from control.stores.columns import Values
 from control.stores.database import Database
-from control.stores.tables import calls, events
+from control.stores.tables import calls, deliveries, events
+
+# Utterances of a call: a day of talk.
+_MOST_SAID = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,14 @@ class Events:
             query = select(func.max(events.c.sequence)).where(events.c.call_id == call_id)
             return (await connection.scalar(query)) or 0
 
+    async def said(self, call_id: str) -> list[EventRecord]:
+        """Return the events of what was said in a call, in order."""
+        wanted = and_(events.c.call_id == call_id, events.c.name == "transcript.updated")
+        query = select(events).where(wanted).order_by(events.c.position).limit(_MOST_SAID)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [event_of(row) for row in rows]
+
     async def append(self, connection: AsyncConnection, records: Sequence[EventRecord]) -> list[StoredEvent]:
         """Append those that are not there already; return these, in order, with their positions."""
         if not records:
@@ -81,6 +92,19 @@ class Events:
         rows = [_row(record) for record in by_id.values()]
         new = await self._database.insert_new(connection, events, rows, "position", "event_id")
         return [StoredEvent(position, by_id[event_id]) for position, event_id in sorted(new)]
+
+
+async def forget_secrets(connection: AsyncConnection, positions: Collection[int]) -> None:
+    """Erase what stands in these events' webhooks alone, of those of which nobody is owed one any more."""
+    if not positions:
+        return
+    these = events.c.position.in_(positions)
+    # One at a time: of two who give up the last two deliveries of an event, the second sees that it was the last.
+    await connection.execute(
+        select(events.c.position).where(these).order_by(events.c.position).with_for_update()
+    )
+    owed = exists().where(deliveries.c.position == events.c.position, deliveries.c.state == "pending")
+    await connection.execute(update(events).where(these, ~owed).values(secret=null()))
 
 
 def _call_of(tenant_id: str, call_id: str) -> ScalarSelect[str]:

@@ -121,6 +121,8 @@ class Extractions:
         now: datetime,
     ) -> bool:
         """Whether it was still open: an attempt that outlasted its claim may come second."""
+        # The call's row first, as everywhere: two that lock both never wait for each other.
+        await connection.execute(select(calls.c.id).where(calls.c.call_id == owed.call_id).with_for_update())
         ended = (
             update(extractions)
             .where(extractions.c.call_id == owed.call_id, extractions.c.state == _PENDING)

@@ -13,13 +13,29 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, RowMapping, Select, and_, literal, or_, select, tuple_, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Row,
+    RowMapping,
+    Select,
+    and_,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control.stores.columns import Instant, Money, micros_of, moment_of
+from control.stores.columns import Instant, Money, Text, micros_of, moment_of
 from control.stores.errors import InvalidCursor, InvalidSort
 
 MAX_LIMIT = 100
+
+# Beyond every amount that SQLite keeps (`Money`: millionths, in 64 bits).
+_BEYOND_MONEY = Decimal(1 << 63).scaleb(-6)
 
 T = TypeVar("T")
 
@@ -171,10 +187,15 @@ def _read(value: object, column: ColumnElement[Any]) -> Any:  # noqa: ANN401  # 
     match column.type, value:
         case Instant(), int():
             return moment_of(value)
-        case Money(), str():
-            return Decimal(value)
-        case Instant() | Money(), _:
-            raise InvalidCursor("the cursor is none of ours")
-        case _, str() | int() if isinstance(value, column.type.python_type):
+        case Money(), str() if _is_kept(amount := Decimal(value)):
+            return amount
+        case Integer() as kind, int() if abs(value) < 1 << (63 if isinstance(kind, BigInteger) else 31):
             return value
-    raise InvalidCursor("the cursor is none of ours")
+        case Text(), str():
+            return value
+        case _:
+            raise InvalidCursor("the cursor is none of ours")
+
+
+def _is_kept(amount: Decimal) -> bool:
+    return amount.is_finite() and amount.copy_abs() < _BEYOND_MONEY

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import CallRecord, EventRecord
@@ -265,11 +265,7 @@ class Recordings:
     async def erase(self, tenant_id: str, call_id: str, now: datetime) -> bool:
         """Forget a recording for good; whether there was one. Its files go by `erasures`."""
         async with self._database.write() as connection:
-            return await self._erase(
-                connection,
-                and_(recordings.c.tenant_id == tenant_id, recordings.c.call_id == call_id),
-                now,
-            )
+            return await self._erase(connection, call_id, now, recordings.c.tenant_id == tenant_id)
 
     async def expire(self, now: datetime, limit: int = 100) -> int:
         """Erase recordings whose time is over, the oldest first; return how many."""
@@ -283,22 +279,22 @@ class Recordings:
             due = (await connection.scalars(query)).all()
         for call_id in due:
             async with self._database.write() as connection:
-                condition = and_(recordings.c.call_id == call_id, recordings.c.expires_at <= now)
-                await self._erase(connection, condition, now)
+                await self._erase(connection, call_id, now, recordings.c.expires_at <= now)
         return len(due)
 
-    async def _erase(self, connection: AsyncConnection, which: ColumnElement[bool], now: datetime) -> bool:
-        query = (
-            select(recordings, calls.c.node)
-            .join(calls, calls.c.call_id == recordings.c.call_id)
-            .where(which, recordings.c.state != RecordingState.ERASED.value)
+    async def _erase(
+        self, connection: AsyncConnection, call_id: str, now: datetime, condition: ColumnElement[bool]
+    ) -> bool:
+        which = and_(
+            recordings.c.call_id == call_id, condition, recordings.c.state != RecordingState.ERASED.value
         )
-        # The call's row first, as everywhere: two that lock both never wait for each other.
-        locked = await connection.execute(query.with_for_update(of=calls))
-        row = locked.mappings().one_or_none()
-        if row is None:
+        # The call's row first, as everywhere: two that lock both never wait for each other. And by a statement of its
+        # own: only one that begins after the lock was given sees under which name the file was filed meanwhile.
+        owner = select(calls.c.node).where(calls.c.call_id == call_id, exists().where(which))
+        node = await connection.scalar(owner.with_for_update())
+        row = (await connection.execute(select(recordings).where(which))).mappings().one_or_none()
+        if node is None or row is None:
             return False
-        call_id = row["call_id"]
         await connection.execute(
             update(recordings)
             .where(recordings.c.call_id == call_id)
@@ -313,7 +309,7 @@ class Recordings:
             )
         )
         await connection.execute(update(calls).where(calls.c.call_id == call_id).values(has_recording=False))
-        await owe_erasure(connection, row["tenant_id"], call_id, row["node"], row["path"], now)
+        await owe_erasure(connection, row["tenant_id"], call_id, node, row["path"], now)
         return True
 
     async def erasures(self, node: str, *, after: int = 0, limit: int = 100) -> list[Erasure]:

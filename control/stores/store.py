@@ -120,6 +120,10 @@ class Store:
         """See `Calls.live`."""
         return await self._calls.live(node, tenant_id)
 
+    async def untold_calls(self, node: str) -> list[CallRecord]:
+        """See `Calls.untold`."""
+        return await self._calls.untold(node)
+
     async def set_notes(self, tenant_id: str, call_id: str, notes: str | None) -> bool:
         """See `Calls.set_notes`."""
         return await self._calls.set_notes(tenant_id, call_id, notes)
@@ -145,6 +149,10 @@ class Store:
     async def last_position(self, tenant_id: str) -> int:
         """See `Events.last_position`."""
         return await self._events.last_position(tenant_id)
+
+    async def said(self, call_id: str) -> list[EventRecord]:
+        """See `Events.said`."""
+        return await self._events.said(call_id)
 
     async def last_sequence(self, call_id: str) -> int:
         """See `Events.last_sequence`."""

@@ -341,6 +341,7 @@ tool_logs = Table(
 )
 Index(None, tool_logs.c.tenant_id, tool_logs.c.created_at, tool_logs.c.id)
 Index(None, tool_logs.c.tenant_id, tool_logs.c.name, tool_logs.c.created_at, tool_logs.c.id)
+Index(None, tool_logs.c.tenant_id, tool_logs.c.tool_id, tool_logs.c.created_at, tool_logs.c.id)
 Index(None, tool_logs.c.call_id)
 
 extractions = Table(

@@ -7,14 +7,14 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, delete, exists, insert, literal, select, update
+from sqlalchemy import ColumnElement, Table, delete, exists, false, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.stores.columns import Values
 from control.stores.database import Database
 from control.stores.keys import Keys, NewKey, Scope
 from control.stores.keyset import Keyset, Listed, Page
-from control.stores.tables import api_keys, events, idempotency, metadata, tenants
+from control.stores.tables import agents, api_keys, events, idempotency, metadata, tenants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,8 @@ SORTABLE: dict[str, ColumnElement[Any]] = {name: tenants.c[name] for name in ("c
 
 # What goes with a tenant. Everything else that names one is something of its own, and keeps it.
 _GOES_ALONG = (api_keys, idempotency, events)
+# Rows of these that nobody finds any more keep nothing: an agent's versions stay for the sake of its calls.
+_NOTHING: Mapping[str, ColumnElement[bool]] = {agents.name: agents.c.deleted_at.is_not(None)}
 
 
 class Tenants:
@@ -106,13 +108,14 @@ class Tenants:
                 return Removal.MISSING
             if await self._has_anything(connection, tenant_id):
                 return Removal.NOT_EMPTY
-            for table in (*_GOES_ALONG, tenants):
+            for table in (*_GOES_ALONG, agents, tenants):
                 await connection.execute(delete(table).where(table.c.tenant_id == tenant_id))
         return Removal.REMOVED
 
     async def _has_anything(self, connection: AsyncConnection, tenant_id: str) -> bool:
         for table in _that_keep_it():
-            query = select(literal(1)).where(exists().where(table.c.tenant_id == tenant_id))
+            nothing = _NOTHING.get(table.name, false())
+            query = select(literal(1)).where(exists().where(table.c.tenant_id == tenant_id, ~nothing))
             if await connection.scalar(query) is not None:
                 return True
         return False

@@ -66,6 +66,7 @@ class ToolLogFilters:
     agent_id: str | None = None
     call_id: str | None = None
     name: str | None = None
+    tool_id: str | None = None
     outcome: ToolOutcome | None = None
     from_date: date | None = None
     to_date: date | None = None
@@ -74,7 +75,7 @@ class ToolLogFilters:
 
     def conditions(self, tenant_id: str) -> Iterator[ColumnElement[bool]]:
         yield tool_logs.c.tenant_id == tenant_id
-        for name in ("agent_id", "call_id", "name", "outcome"):
+        for name in ("agent_id", "call_id", "name", "tool_id", "outcome"):
             wanted = getattr(self, name)
             if wanted is not None:
                 yield tool_logs.c[name] == wanted
@@ -181,6 +182,7 @@ def _row(stored: StoredEvent, log: ToolLog) -> dict[str, Any]:
         "agent_id": event.agent_id,
         "tool_call_id": log.tool_call_id,
         "name": log.name,
+        "tool_id": log.tool_id,
         "outcome": log.outcome.value,
         "arguments": log.arguments,
         "result": log.result,
@@ -201,6 +203,7 @@ def _stored(row: Values) -> StoredToolLog:
             tool_log_id=row["tool_log_id"],
             tool_call_id=row["tool_call_id"],
             name=row["name"],
+            tool_id=row["tool_id"],
             outcome=ToolOutcome(row["outcome"]),
             arguments=row["arguments"],
             result=row["result"],

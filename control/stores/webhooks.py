@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from control.call_record import EventRecord
 from control.stores.columns import Values
 from control.stores.database import Database
-from control.stores.events import Events
+from control.stores.events import Events, forget_secrets
 from control.stores.keyset import Keyset, Listed, Page
-from control.stores.tables import deliveries, webhooks
+from control.stores.tables import deliveries, events, webhooks
 
 
 class Payload(StrEnum):
@@ -166,17 +166,23 @@ class Webhooks:
 
     async def drop_owed(self, connection: AsyncConnection, webhook_id: str, now: datetime) -> None:
         """Give up everything that is owed to it."""
+        secret = await _owed_secrets(connection, webhook_id)
         await connection.execute(
             update(deliveries)
-            .where(deliveries.c.webhook_id == webhook_id, deliveries.c.state == "pending")
+            .where(_is_owed_to(webhook_id))
             .values(state="dead", finished_at=now, next_attempt_at=None, lease=None)
         )
+        await forget_secrets(connection, secret)
 
     async def delete(self, tenant_id: str, webhook_id: str) -> bool:
         """Delete it and what is owed to it; whether it was there."""
         async with self._database.write() as connection:
+            secret = await _owed_secrets(connection, webhook_id)
             result = await connection.execute(delete(webhooks).where(_is(tenant_id, webhook_id)))
-            return result.rowcount == 1
+            if result.rowcount != 1:
+                return False
+            await forget_secrets(connection, secret)
+            return True
 
     async def succeeded(self, connection: AsyncConnection, webhook_id: str) -> None:
         await connection.execute(
@@ -226,6 +232,20 @@ def webhook_of(row: Values) -> Webhook:
 
 def _is(tenant_id: str, webhook_id: str) -> ColumnElement[bool]:
     return (webhooks.c.tenant_id == tenant_id) & (webhooks.c.webhook_id == webhook_id)
+
+
+def _is_owed_to(webhook_id: str) -> ColumnElement[bool]:
+    return (deliveries.c.webhook_id == webhook_id) & (deliveries.c.state == "pending")
+
+
+async def _owed_secrets(connection: AsyncConnection, webhook_id: str) -> Sequence[int]:
+    """Return the positions of events that it is yet to be told something secret of."""
+    query = (
+        select(events.c.position)
+        .join(deliveries, deliveries.c.position == events.c.position)
+        .where(_is_owed_to(webhook_id), events.c.secret.is_not(None))
+    )
+    return (await connection.scalars(query)).all()
 
 
 def _row(webhook: Webhook) -> dict[str, Any]:

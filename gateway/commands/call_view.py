@@ -1,6 +1,6 @@
 """Calls and events as a person reads them at a terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -53,8 +53,13 @@ def call_parts(record: CallRecord, events: Sequence[EventRecord], zone: ZoneInfo
 
 
 def event_line(event: EventRecord, zone: ZoneInfo, *, with_call: bool = True) -> Text:
-    """One event in a line."""
-    fields = "  ".join(f"{name}={_short(value)}" for name, value in event.data.items() if value is not None)
+    """One event in a line: its plain fields; what has parts of its own, such as the whole call, is for `--json`."""
+    told = {
+        name: value
+        for name, value in event.data.items()
+        if value is not None and not isinstance(value, Mapping)
+    }
+    fields = "  ".join(f"{name}={_short(value)}" for name, value in told.items())
     text = Text(f"{event.occurred_at.astimezone(zone):%H:%M:%S.%f}"[:-3], style="dim")
     text.append(f"  {event.call_id}" if with_call else f"  {event.at:8.3f}")
     text.append(f"  {event.name:24}", style="bold" if event.sequence is not None else "")

@@ -53,7 +53,7 @@ def demo(
     ] = None,
     carrier: Annotated[str, typer.Option(help="twilio, telnyx or signalwire.")] = "twilio",
     data_dir: Annotated[Path, typer.Option(help="Where the record and the recording go.")] = Path(
-        "data/demo"
+        "offhook-data/demo"
     ),
 ) -> None:
     """Two calls here, with no account: a caller asks, barges in, presses digits and hangs up; then the gateway calls

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
+from sqlalchemy import text
 
 from control.stores.database import Database
 from control.stores.migrating import upgrade
@@ -104,3 +105,13 @@ def stored(database_url: str, real: RunAsync) -> RunWithStore:
         return real(opened())
 
     return run
+
+
+async def somebody_waits(store: Store) -> None:
+    """Return once a statement waits for the lock of another's transaction; PostgreSQL alone says so."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    while True:
+        async with store._database.read() as connection:
+            if await connection.scalar(waiting):
+                return
+        await asyncio.sleep(0.01)

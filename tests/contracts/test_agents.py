@@ -158,6 +158,28 @@ def test_a_list_is_the_tenants_own_and_sorted_as_wanted(stored: RunWithStore) ->
     stored(scenario)
 
 
+def test_a_listed_tool_is_one_of_its_agents_though_that_is_being_changed(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await kept(store, tools=("first",))
+        over = False
+
+        async def change() -> None:
+            number = 0
+            while not over:
+                number += 1
+                tool = f"tool_{number}"
+                await store.agents.change(TENANT, "agent_1", lambda _: draft(tools=(tool,)), LATER)  # noqa: B023
+
+        changing = asyncio.create_task(change())
+        for _ in range(100):
+            (tool,) = (await store.agents.tools(TENANT, Page())).tools
+            assert [tool.tool_id] == [each["tool_id"] for each in tool.agent.configuration["tools"]]
+        over = True
+        await changing
+
+    stored(scenario)
+
+
 def test_tools_are_those_of_current_versions(stored: RunWithStore) -> None:
     async def scenario(store: Store) -> None:
         await kept(store, tools=("a", "b"))

@@ -1,5 +1,7 @@
 """Calls: what is saved comes back as it was, late saves harm nothing, lists are complete and in order."""
 
+import base64
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -283,6 +285,20 @@ def test_the_state_of_a_call_is_cheap_to_ask_for(stored: RunWithStore) -> None:
     stored(scenario)
 
 
+def test_untold_calls_are_those_of_a_process_whose_end_nothing_tells(stored: RunWithStore) -> None:
+    untold, told, theirs = ended_call(node="a"), ended_call(node="a"), ended_call(node="b")
+
+    async def scenario(store: Store) -> None:
+        await store.save_call(untold, [event(untold, 1)])
+        await store.save_call(told, [event(told, 1, name="call.ended")])
+        await store.save_call(theirs)
+        await store.save_call(call(node="a"))
+        assert await store.untold_calls("a") == [untold]
+        assert await store.untold_calls("none") == []
+
+    stored(scenario)
+
+
 def test_live_calls_are_those_of_a_process_that_have_not_ended(stored: RunWithStore) -> None:
     ours = call(node="a", started_at=NOON + SECOND)
     first = call(node="a", status=CallStatus.IN_PROGRESS)
@@ -550,6 +566,55 @@ async def all_pages(
 def test_a_cursor_that_is_none_of_ours_is_refused(stored: RunWithStore, cursor: str) -> None:
     with pytest.raises(InvalidCursor):
         stored(lambda store: store.calls("default", ALL, Page(after=cursor)))
+
+
+_FURTHEST = {
+    "turn_count": 2**31 - 1,
+    "duration_seconds": 2**63 - 1,
+    "total_cost": "9223372036854.775807",
+    "started_at": 0,
+    "status": "completed",
+}
+
+
+def _cursor(field: str, *place: object) -> Page:
+    """The page after this place, in the order of this field."""
+    cursor = base64.urlsafe_b64encode(json.dumps([[field], place]).encode()).decode()
+    return Page(after=cursor, sort=(field,))
+
+
+def test_a_cursor_at_a_place_that_no_row_can_have_is_refused(stored: RunWithStore) -> None:
+    beyond: list[tuple[str, object]] = [
+        ("turn_count", 2**31),
+        ("turn_count", -(2**31)),
+        ("turn_count", "1"),
+        ("duration_seconds", 2**63),
+        ("total_cost", "NaN"),
+        ("total_cost", "Infinity"),
+        ("total_cost", "9223372036854.775808"),
+        ("total_cost", "1e9999999"),
+        ("total_cost", 1),
+        ("started_at", "1"),
+        ("started_at", 10**30),
+        ("status", 1),
+    ]
+    pages = [_cursor(field, place, 1) for field, place in beyond]
+    pages += [_cursor(field, place, 2**63) for field, place in _FURTHEST.items()]
+
+    async def scenario(store: Store) -> None:
+        for page in pages:
+            with pytest.raises(InvalidCursor):
+                await store.calls("default", ALL, page)
+
+    stored(scenario)
+
+
+def test_a_cursor_at_the_furthest_place_is_one(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        for field, place in _FURTHEST.items():
+            assert (await store.calls("default", ALL, _cursor(field, place, 2**63 - 1))).calls == ()
+
+    stored(scenario)
 
 
 def test_a_cursor_of_another_order_is_refused(stored: RunWithStore) -> None:

@@ -51,6 +51,34 @@ def test_a_writer_called_off_at_any_moment_leaves_the_database_free(
     assert halves == 0
 
 
+def test_a_snapshot_sees_one_moment_and_the_next_transaction_the_present(
+    database_url: str, real: RunAsync
+) -> None:
+    async def scenario() -> list[int]:
+        database = Database(database_url)
+        count, add = text("SELECT count(*) FROM places"), text("INSERT INTO places VALUES (1)")
+        async with database.write() as connection:
+            await connection.execute(text("CREATE TABLE places (place INTEGER)"))
+        seen = []
+        async with database.snapshot() as snapshot:
+            seen.append(await snapshot.scalar(count))
+            async with database.write() as connection:
+                await connection.execute(add)
+            seen.append(await snapshot.scalar(count))
+        for _ in range(2):  # on the connection that the snapshot had
+            async with database.read() as connection:
+                seen.append(await connection.scalar(count))
+                async with database.write() as other:
+                    await other.execute(add)
+                if database.postgresql:
+                    seen.append(await connection.scalar(count))
+        await database.close()
+        return seen
+
+    seen = real(scenario())
+    assert seen in ([0, 0, 1, 2, 2, 3], [0, 0, 1, 2])
+
+
 def test_what_a_call_waits_for_is_found_while_everybody_reads(database_url: str, real: RunAsync) -> None:
     async def scenario() -> int:
         database = Database(database_url)

@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from control.call_record import CallRecord
 from control.stores.deliveries import Attempt, Dead, Delivered, DeliveryState, Due, RetryAt, Settlement
 from control.stores.store import Store
+from control.stores.tables import events
 from tests.conftest import RunAsync
 from tests.contracts.conftest import RunWithStore
 from tests.contracts.records import NOON, call, ended_call, event
@@ -313,6 +315,59 @@ def test_what_is_owed_to_a_deleted_endpoint_or_for_an_erased_call_goes_with_it(s
         for due in claimed:
             await store.deliveries.settle(due, attempt(), Delivered())
         assert await store.delivery_log.of_call("default", ended.call_id) == []
+
+    stored(scenario)
+
+
+# What stands in webhooks alone
+
+
+async def secrets_kept(store: Store) -> int:
+    """How many events have something that only their webhooks say."""
+    async with store.deliveries._database.read() as connection:
+        query = select(func.count()).select_from(events).where(events.c.secret.is_not(None))
+        return (await connection.scalar(query)) or 0
+
+
+@pytest.mark.parametrize("gone", ["disabled", "deleted"])
+def test_what_only_webhooks_say_is_forgotten_when_nobody_is_owed_one_any_more(
+    stored: RunWithStore, gone: str
+) -> None:
+    record = call()
+
+    async def goes(store: Store, webhook_id: str) -> None:
+        if gone == "disabled":
+            assert await store.webhooks.disable("default", webhook_id, "gone", NOON)
+        else:
+            assert await store.webhooks.delete("default", webhook_id)
+
+    async def scenario(store: Store) -> None:
+        for webhook_id in ("wh_1", "wh_2", "wh_3"):
+            await store.webhooks.add(webhook(webhook_id))
+        await store.save_call(record, [event(record, 1, secret={"input": "4711"}), event(record, 2)])
+        assert not await store.webhooks.delete("other", "wh_1")
+        for due in await claim(store):
+            if due.webhook is not None and due.webhook.webhook_id == "wh_1":
+                assert due.event.secret == {"input": "4711"}
+                await store.deliveries.settle(due, attempt(), Delivered())
+        await goes(store, "wh_2")
+        assert await secrets_kept(store) == 1, "the last endpoint is still owed it"
+        await goes(store, "wh_3")
+        assert await secrets_kept(store) == 0
+
+    stored(scenario)
+
+
+def test_of_two_endpoints_that_go_at_once_the_last_one_takes_it_along(stored: RunWithStore) -> None:
+    record = call()
+
+    async def scenario(store: Store) -> None:
+        for number in range(4):
+            await store.webhooks.add(webhook(f"wh_{number}"))
+        await store.save_call(record, [event(record, 1, secret={"input": "4711"})])
+        going = [store.webhooks.disable("default", f"wh_{number}", "gone", NOON) for number in range(4)]
+        assert await asyncio.gather(*going) == [True] * 4
+        assert await secrets_kept(store) == 0
 
     stored(scenario)
 

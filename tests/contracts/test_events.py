@@ -46,6 +46,19 @@ def test_a_stream_resumes_after_the_position_it_was_read_to(stored: RunWithStore
     stored(scenario)
 
 
+def test_what_was_said_in_a_call_is_had_in_order_and_by_itself(stored: RunWithStore) -> None:
+    record, other = call(), call()
+    spoken = [event(record, number, name="transcript.updated") for number in (1, 3)]
+
+    async def scenario(store: Store) -> None:
+        await store.save_call(record, [spoken[0], event(record, 2), spoken[1]])
+        await store.save_call(other, [event(other, 1, name="transcript.updated")])
+        assert await store.said(record.call_id) == spoken
+        assert await store.said("call_none") == []
+
+    stored(scenario)
+
+
 def test_a_stream_of_published_events_has_no_others(stored: RunWithStore) -> None:
     record = call()
 

@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, select
 
 from control.call_record import CallRecord, EventRecord
 from control.stores.extractions import OwedExtraction
 from control.stores.store import Store
-from tests.contracts.conftest import RunWithStore
+from control.stores.tables import calls
+from tests.contracts.conftest import RunWithStore, somebody_waits
 from tests.contracts.records import NOON, ended_call, event
 
 pytestmark = pytest.mark.sockets
@@ -130,5 +132,24 @@ def test_an_erased_call_is_not_read(stored: RunWithStore) -> None:
         await store.delete_call("default", record.call_id, NOON)
         assert not await store.extractions.done(owed, {"order": "A7"}, told(record), LATER)
         assert await store.events("default", record.call_id) == []
+
+    stored(scenario)
+
+
+def test_whoever_erases_the_call_does_not_wait_for_who_has_read_it(stored: RunWithStore) -> None:
+    record = ended_call()
+
+    async def scenario(store: Store) -> None:
+        await store.save_call(record, [last_word(record)])
+        (owed,) = await claimed(store)
+        database = store.extractions._database
+        own = calls.c.call_id == record.call_id
+        async with database.write() as erasing:
+            await erasing.execute(select(calls.c.id).where(own).with_for_update())
+            reading = asyncio.create_task(store.extractions.done(owed, {"order": "A7"}, told(record), LATER))
+            if database.postgresql:
+                await somebody_waits(store)
+            await erasing.execute(delete(calls).where(own))
+        assert not await reading
 
     stored(scenario)

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import select, update
+
 from control.call_record import CallRecord, EventRecord
 from control.recordings import Recording, RecordingFormat, RecordingState, Transcription, TranscriptionState
 from control.stores.call_filters import CallFilters
@@ -13,7 +15,8 @@ from control.stores.calls import Deletion
 from control.stores.keyset import Page
 from control.stores.recordings import Filed, RecordingFilters, Unowned
 from control.stores.store import Store
-from tests.contracts.conftest import RunWithStore
+from control.stores.tables import calls, recordings
+from tests.contracts.conftest import RunWithStore, somebody_waits
 from tests.contracts.records import NOON, call, ended_call, event
 
 LATER = NOON + timedelta(hours=1)
@@ -333,5 +336,26 @@ def test_a_transcription_is_claimed_by_one_at_a_time(stored: RunWithStore) -> No
         erased = await store.recordings.get(record.tenant_id, record.call_id)
         assert erased is not None
         assert erased.transcription is None
+
+    stored(scenario)
+
+
+def test_what_is_filed_while_it_is_erased_is_erased_under_its_new_name(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        record = await over(store)
+        assert await store.recordings.begin(recording_of(record)) is None
+        database = store.recordings._database
+        async with database.write() as filing:
+            own = calls.c.call_id == record.call_id
+            await filing.execute(select(calls.c.id).where(own).with_for_update())
+            await filing.execute(
+                update(recordings).where(recordings.c.call_id == record.call_id).values(path="smaller.opus")
+            )
+            erasing = asyncio.create_task(store.recordings.erase(record.tenant_id, record.call_id, LATER))
+            if database.postgresql:
+                await somebody_waits(store)
+        assert await erasing
+        (owed,) = await store.recordings.erasures(record.node)
+        assert owed.path == "smaller.opus"
 
     stored(scenario)

@@ -29,6 +29,7 @@ from control.stores.call_filters import CallFilters
 from control.stores.statistics import Totals
 from control.stores.store import Store
 from gateway.rest_house import described
+from media.realtime.events import Usage
 from telephony.calls import (
     GatherEnded,
     GatherStatus,
@@ -62,7 +63,7 @@ QUIET = MediaSummary(
     tools_called=(),
     transcript=(),
     latency_turns=(),
-    usage={},
+    usages=(),
     ws_unavailable=False,
     recording=None,
 )
@@ -142,7 +143,7 @@ class DayOfCalls:
                 {"turn": turn + 1, "ts": 5.0 * turn, "llm_ttfb_ms": self.chance.randint(100, 2000)}
                 for turn in range(turns)
             ),
-            usage={"audio_out": self.chance.randint(0, 3)},
+            usages=(Usage(audio_out=self.chance.randint(0, 3)),),
             ws_unavailable=self.chance.random() < 0.1,
             recording=None,
         )

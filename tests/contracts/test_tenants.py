@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from control.stores.agents import Draft
 from control.stores.errors import InvalidSort
 from control.stores.keys import Scope
 from control.stores.keyset import Page
 from control.stores.store import Store
 from control.stores.tenants import Removal, Tenant
 from tests.contracts.conftest import RunWithStore
-from tests.contracts.records import NOON, call, event
+from tests.contracts.records import NOON, call, ended_call, event
 from tests.contracts.test_webhooks import webhook
 
 pytestmark = pytest.mark.sockets
@@ -87,6 +88,23 @@ def test_a_tenant_that_has_anything_stays(stored: RunWithStore) -> None:
         for name in ("tenant_1", "tenant_2"):
             assert await store.tenants.remove(name) is Removal.NOT_EMPTY
             assert len(await store.keys.of_tenant(name)) == 1
+
+    stored(scenario)
+
+
+def test_agents_that_were_deleted_are_nothing_that_a_tenant_has(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        draft = Draft(configuration={"name": "sales", "tools": []})
+        for name in ("tenant_1", "tenant_2"):
+            await store.tenants.add(tenant(name), "first")
+            await store.agents.add(f"agent_of_{name}", name, draft, NOON, signing=b"signs")
+            await store.agents.delete(name, f"agent_of_{name}", NOON)
+        await store.agents.add("agent_2", "tenant_2", draft, NOON, signing=b"signs")
+        assert await store.tenants.remove("tenant_1") is Removal.REMOVED
+        assert await store.tenants.remove("tenant_2") is Removal.NOT_EMPTY
+        await store.agents.delete("tenant_2", "agent_2", NOON)
+        await store.save_call(ended_call(tenant_id="tenant_2", agent_id="agent_2"))
+        assert await store.tenants.remove("tenant_2") is Removal.NOT_EMPTY
 
     stored(scenario)
 

@@ -39,6 +39,7 @@ def test_a_run_comes_back_as_it_was_kept(stored: RunWithStore) -> None:
     happened = ran(
         record,
         1,
+        tool_id="tool_1",
         outcome=ToolOutcome.ERROR,
         arguments={"city": "Oslo", "odd": "\x00\ud800"},
         result={"error": ["the tool answered with an error"]},
@@ -94,6 +95,20 @@ def test_runs_are_listed_by_each_filter_and_by_all(stored: RunWithStore) -> None
         assert await ids(store, name="order") == ["tc_2"]
         assert sorted(await ids(store, outcome=ToolOutcome.TIMEOUT)) == ["tc_2", "tc_3"]
         assert await ids(store, agent_id="agent_2", outcome=ToolOutcome.SUCCESS) == []
+
+    stored(scenario)
+
+
+def test_a_tool_is_found_by_its_id_under_every_name_it_had(stored: RunWithStore) -> None:
+    record, theirs = call(), call(tenant_id="other")
+
+    async def scenario(store: Store) -> None:
+        renamed = [ran(record, 1, tool_id="tool_1"), ran(record, 2, tool_id="tool_1", name="forecast")]
+        await store.save_call(record, [*renamed, ran(record, 3, tool_id="tool_2"), ran(record, 4)])
+        await store.save_call(theirs, [ran(theirs, 5, tool_id="tool_1")])
+        assert sorted(await ids(store, tool_id="tool_1")) == ["tc_1", "tc_2"]
+        figures = await store.tool_logs.figures("default", ToolLogFilters(tool_id="tool_1"))
+        assert [(each.name, each.calls) for each in figures] == [("forecast", 1), ("weather", 1)]
 
     stored(scenario)
 

@@ -85,9 +85,10 @@ async def office(folder: Path, *, settings: Sequence[AgentConfig] = (RECEPTION,)
     directory = Directory(
         default=an_agent(AgentConfig(name="default")), agents=[an_agent(each) for each in settings]
     )
-    desk = AgentDesk(directory, book, EgressPolicy.allowing(""))
+    reception = Reception(house())
+    desk = AgentDesk(directory, book, EgressPolicy.allowing(""), reception.unknown_providers)
     endpoints = [
-        *AgentEndpoints(desk, Reception(house()).effective).endpoints(),
+        *AgentEndpoints(desk, reception.effective).endpoints(),
         *AgentVersionEndpoints(desk).endpoints(),
         *AgentToolEndpoints(desk).endpoints(),
     ]

@@ -79,6 +79,7 @@ class Scene:
             mint_stream=lambda number: MediaStream(url=f"wss://gw.example.com/media/{carrier}/{number}"),
             new_id=lambda prefix: f"{prefix}_{next(self._ids)}",
             built_in=lambda name, arguments: built_in,
+            tool_id=lambda name: f"tool_{name}",
             filler=lambda name: filler,
             begun_at=BEGUN,
         )

@@ -39,6 +39,7 @@ from control.tenancy import Tenancy, Terms
 from control.timeline import TimelineEvent
 from media.audio import PCMU_8K
 from media.realtime.configuration import SessionConfig
+from media.realtime.events import Usage
 from media.realtime.usage import Price
 from telephony.calls import Answered, HungUp, Initiated, LegToken, Origin
 from telephony.capabilities import CAPABILITIES, Capabilities
@@ -54,13 +55,15 @@ SUMMARY = MediaSummary(
     tools_called=("look_up",),
     transcript=({"role": "assistant", "content": "Hello."},),
     latency_turns=(),
-    usage={"audio_out": 7},
+    usages=(Usage(audio_out=7),),
     ws_unavailable=False,
     recording=None,
 )
 
-# A dollar for each token of audio out.
-TARIFF = Tariff(models={"m": Price(audio_out=Decimal(1_000_000))})
+# A dollar for each token of audio out, and ten with the spare model.
+TARIFF = Tariff(
+    models={"m": Price(audio_out=Decimal(1_000_000)), "spare-m": Price(audio_out=Decimal(10_000_000))}
+)
 
 
 class Register:
@@ -132,9 +135,22 @@ class Shelf:
             if record.live and node in (None, record.node) and tenant_id in (None, record.tenant_id)
         ]
 
+    async def untold_calls(self, node: str) -> list[CallRecord]:
+        await self._answer()
+        told = {event.call_id for event in self.events if event.name == "call.ended"}
+        return [
+            record
+            for record in self.records.values()
+            if record.node == node and not record.live and record.call_id not in told
+        ]
+
     async def last_sequence(self, call_id: str) -> int:
         await self._answer()
         return max((e.sequence or 0 for e in self.events if e.call_id == call_id), default=0)
+
+    async def said(self, call_id: str) -> list[EventRecord]:
+        await self._answer()
+        return [e for e in self.events if (e.call_id, e.name) == (call_id, "transcript.updated")]
 
     async def ping(self) -> float:
         await self._answer()
@@ -418,12 +434,14 @@ def an_agent(config: AgentConfig) -> Agent:
 
 
 def house() -> House:
+    session = SessionConfig(
+        model="m", voice="v", instructions="Be kind.", input_format=PCMU_8K, output_format=PCMU_8K
+    )
     return House(
         defaults=AgentDefaults(
             policy=CallPolicy(),
-            session=SessionConfig(
-                model="m", voice="v", instructions="Be kind.", input_format=PCMU_8K, output_format=PCMU_8K
-            ),
+            session=session,
+            providers={"spare": replace(session, model="spare-m")},
         ),
         answer_wait=1.0,
     )
@@ -534,6 +552,7 @@ class Scene:
         agents: Sequence[AgentConfig] = (),
         default: AgentConfig = DEFAULT_AGENT,
         describe: Callable[[CallRecord], dict[str, object]] = short,
+        extracts: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -589,6 +608,7 @@ class Scene:
                 node="node_1",
                 admission=self.admission,
                 max_calls=places,
+                extracts=extracts,
             )
         )
 

@@ -9,7 +9,9 @@ import pytest
 from control.agent_book import AgentBook
 from control.agents import AgentConfig
 from control.secrets import SecretKeys, new_key
+from control.stores.agents import AgentFilters
 from control.stores.keys import DEFAULT_TENANT
+from control.stores.keyset import Page
 from tests.conftest import RunAsync
 from tests.contracts.records import NOON, call, ended_call
 from tests.control.agent_office import LOOK_UP, SALES, SECRET, Office, office, pointers, refused
@@ -67,6 +69,8 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {"a": "x" * 17_000}}, "/metadata"),
     ({"agent_id": "agent_1"}, "/agent_id"),
     ({"server_url": "https://127.0.0.1/hook"}, "/server_url"),
+    ({"provider": "nobody"}, "/provider"),
+    ({"fallback_providers": ["spare", "int_0123456789abcdef01234567"]}, "/fallback_providers/1"),
     ({"webhook_url": "http://shop.example/hook"}, "/webhook_url"),
     ({"tools": [{**LOOK_UP, "url": "https://169.254.169.254/latest"}]}, "/tools/0/url"),
     (
@@ -88,6 +92,23 @@ def test_what_makes_no_sense_is_refused_by_its_place(real: RunAsync, tmp_path: P
                 assert pointers(changed) == [pointer], changes
             listed = (await here.ask("GET", "/v1/agents?source=stored")).json["data"]
             assert [each["version"] for each in listed] == [1]
+
+    real(scenario())
+
+
+def test_a_provider_that_is_gone_stands_in_the_way_of_no_other_change(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with office(tmp_path) as here:
+            config = AgentConfig(name="old", provider="gone", fallback_providers=("spare",))
+            agent, _ = await here.book.add("default", config)  # when the settings still had it
+            path = f"/v1/agents/{agent.agent_id}"
+            said = await here.ask("PATCH", path, {"greeting": "Hello."})
+            assert (said.status, said.json["provider"]) == (200, "gone")
+            assert pointers(await here.ask("PATCH", path, {"provider": "other"})) == ["/provider"]
+            for provider in ("spare", "default", "int_0123456789abcdef01234567"):
+                said = await here.ask("PATCH", path, {"provider": provider})
+                assert (said.status, said.json["provider"]) == (200, provider)
+            assert pointers(await here.ask("PATCH", path, {"provider": "gone"})) == ["/provider"]
 
     real(scenario())
 
@@ -414,5 +435,42 @@ def test_what_was_encrypted_with_a_lost_key_is_told_and_can_be_deleted(
             assert fresh.status == 200
             assert (await here.ask("DELETE", path)).status == 204
             assert (await here.ask("GET", "/v1/agents")).status == 200
+
+    real(scenario())
+
+
+class _Turns(SecretKeys):
+    """Notes in which turn of the loop each secret is opened."""
+
+    def __init__(self) -> None:
+        super().__init__([new_key()])
+        self.turn = 0
+        self.opened: list[int] = []
+
+    async def count(self) -> None:
+        while True:
+            self.turn += 1
+            await asyncio.sleep(0)
+
+    def decrypt(self, kept: bytes, /) -> str:
+        self.opened.append(self.turn)
+        return super().decrypt(kept)
+
+
+def test_calls_have_the_loop_between_the_agents_of_a_page(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with office(tmp_path) as here:
+            turns = _Turns()
+            ids = iter(range(100))
+            book = AgentBook(
+                here.store.agents, turns, new_id=lambda prefix: f"{prefix}_{next(ids)}", clock=lambda: NOON
+            )
+            for _ in range(5):
+                await book.add(DEFAULT_TENANT, AgentConfig(name="sales"))
+            counting = asyncio.create_task(turns.count())
+            turns.opened.clear()
+            agents, _ = await book.page(DEFAULT_TENANT, AgentFilters(), Page())
+            counting.cancel()
+            assert len(agents) == len(set(turns.opened)) == 5
 
     real(scenario())

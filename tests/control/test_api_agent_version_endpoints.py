@@ -27,7 +27,7 @@ def test_versions_are_listed_with_why_they_were_made(real: RunAsync, tmp_path: P
             assert [each["version"] for each in rest.json["data"]] == [3]
             first = (await here.ask("GET", f"{path}/versions/1")).json
             assert (first["version"], first["voice"], first["name"]) == (1, "marin", "sales")
-            for wrong in ("0", "4", "banana", "-1", "9999999999999"):
+            for wrong in ("0", "4", "banana", "-1", "9999999999999", f"{1:012}{2**80}"):
                 assert refused(await here.ask("GET", f"{path}/versions/{wrong}")) == (404, "not_found")
             of_settings = (await here.ask("GET", "/v1/agents/agent_reception/versions")).json["data"]
             assert [each["version"] for each in of_settings] == [1]

@@ -178,6 +178,9 @@ def test_a_cursor_that_is_none_of_ours_is_refused(real: RunAsync, tmp_path: Path
             for after in ("x", "-1", "1.5", "99999999999999999999", "%C2%B2"):
                 said = await users.ask("GET", f"/v1/events?after={after}")
                 assert (said.status, said.code) == (400, "invalid_cursor"), after
+            endless = {"Last-Event-ID": "9" * 5_000}
+            said = await users.ask("GET", "/v1/events", headers=endless)
+            assert (said.status, said.code) == (400, "invalid_cursor")
 
     real(scenario())
 

@@ -60,6 +60,24 @@ def test_a_key_is_its_tenants_alone(real: RunAsync, tmp_path: Path) -> None:
     real(scenario())
 
 
+def test_who_may_not_administer_the_platform_gets_no_key_that_may(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with whole_api("telnyx", tmp_path) as (house, users):
+            colleague = users.with_key((await made(house.gateway.house.store, Scope.FULL)).secret)
+            for method, path in (
+                ("POST", "/v1/keys/key_bootstrap/rotate"),
+                ("DELETE", "/v1/keys/key_bootstrap"),
+            ):
+                assert refused(await colleague.ask(method, path)) == (403, "admin_key_required")
+            assert (await users.ask("GET", "/v1/tenants")).status == 200
+            rotated = (await users.ask("POST", "/v1/keys/key_bootstrap/rotate")).json
+            assert rotated["scope"] == "admin"
+            admin = users.with_key(rotated["secret"])
+            assert (await admin.ask("DELETE", "/v1/keys/key_bootstrap")).status == 204
+
+    real(scenario())
+
+
 def test_carriers_say_what_they_can_do_and_where_it_breaks_the_stream(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with whole_api("telnyx", tmp_path) as (_, users):

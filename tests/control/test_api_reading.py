@@ -13,7 +13,7 @@ from pydantic import Field
 
 from control.api.endpoint import Body, NoBody, NoQuery, Query
 from control.api.problem import Problem
-from control.api.reading import LARGEST_BODY, PATIENCE, read_body, read_query
+from control.api.reading import LARGEST_BODY, PATIENCE, read_body, read_query, validated
 from tests.conftest import RunAsync
 
 
@@ -96,6 +96,15 @@ def test_what_is_no_such_body_is_refused(
     virtual: RunAsync, parts: list[bytes], content_type: str | None, refused: tuple[int, str]
 ) -> None:
     assert body_of(virtual, Note, *parts, content_type=content_type)[:2] == refused
+
+
+@pytest.mark.parametrize("value", [[], None, "notes", 1])
+def test_what_is_no_object_is_told_in_words_of_json(value: object) -> None:
+    with pytest.raises(Problem) as refused:
+        validated(Note, value)
+    assert [(fault.pointer, fault.detail) for fault in refused.value.errors] == [
+        ("", "must be a JSON object")
+    ]
 
 
 def test_a_body_of_the_largest_size_is_read(virtual: RunAsync) -> None:

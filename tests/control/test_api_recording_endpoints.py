@@ -1,5 +1,8 @@
 """Recordings as users have them over HTTP: linked, downloaded in parts, listed, checked, put right, erased."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,18 @@ async def fix(users: Users, call_id: str) -> dict[str, Any]:
     assert said.status == 200, said.body
     found: dict[str, Any] = said.json
     return found
+
+
+@contextmanager
+def database_away(house: House) -> Iterator[None]:
+    """A database that cannot say what recordings there are."""
+    path = house.gateway.settings.data_dir / "offhook.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE recordings RENAME TO away")
+        try:
+            yield
+        finally:
+            connection.execute("ALTER TABLE away RENAME TO recordings")
 
 
 RANGES = [
@@ -106,6 +121,10 @@ def test_a_link_is_good_without_a_key_until_it_expires(real: RunAsync, tmp_path:
             for altered in (where[:-1], where.replace("expires=", "expires=1"), where.partition("?")[0]):
                 said = await anybody.ask("GET", altered)
                 assert (said.status, said.code) == (403, "invalid_link")
+            with database_away(house):
+                said = await anybody.ask("GET", where)
+                assert (said.status, said.code) == (503, "store_unavailable")
+                assert "Retry-After" in said.headers
             keys = load_secret_keys(None, house.gateway.settings.data_dir).derived(PURPOSE)
             over = DownloadLinks(keys, "").make(record.call_id, before - timedelta(seconds=1))
             assert (await anybody.ask("GET", over)).code == "invalid_link"
@@ -190,7 +209,9 @@ def test_recordings_are_listed_by_pages(real: RunAsync, tmp_path: Path) -> None:
                 return [each["call_id"] for each in said.json["data"]]
 
             assert await listed() == ids[::-1]
-            assert await listed(order="asc") == ids
+            assert await listed(order="asc") == await listed(sort="started_at") == ids
+            said = await users.ask("GET", "/v1/recordings", params={"sort": "bytes"})
+            assert (said.status, said.code) == (400, "invalid_sort")
             assert await listed(agent_id="agent_1") == [ids[1]]
             assert await listed(from_date="2026-03-03") == [ids[2], ids[1]]
             assert await listed(from_date="2026-03-03", timezone="Europe/Vienna") == ids[::-1]

@@ -20,6 +20,7 @@ async def keep(store: Store, tenant: str, name: str, outcome: ToolOutcome, numbe
         tool_log_id=f"tlog_{tenant}_{number}",
         tool_call_id=f"tc_{number}",
         name=name,
+        tool_id=f"tool_{name}",
         outcome=outcome,
         arguments={"city": "Oslo"},
         result={"rain": True},
@@ -48,6 +49,7 @@ def test_runs_are_listed_read_and_counted(real: RunAsync, tmp_path: Path) -> Non
                     "call_id": "call_default_1",
                     "agent_id": "agent_1",
                     "name": "weather",
+                    "tool_id": "tool_weather",
                     "outcome": "success",
                     "arguments": {"city": "Oslo"},
                     "result": {"rain": True},
@@ -59,6 +61,8 @@ def test_runs_are_listed_read_and_counted(real: RunAsync, tmp_path: Path) -> Non
                 }
             ]
             assert (await api.reader.ask("GET", "/v1/tool-logs/tlog_default_1")).json == rest.json["data"][0]
+            of_one = await api.reader.ask("GET", "/v1/tool-logs?tool_id=tool_order")
+            assert [each["name"] for each in of_one.json["data"]] == ["order"]
             counted = await api.reader.ask("GET", "/v1/tool-logs/stats?name=order&from_date=2026-03-02")
             assert counted.json["data"] == [
                 {

@@ -23,6 +23,7 @@ from control.media_orders import (
     MediaOrder,
     PlayedOut,
     PlayFile,
+    PlayFiller,
     PromptPlayed,
     Reconfigure,
     Record,
@@ -34,6 +35,7 @@ from control.media_orders import (
     Spoken,
     StopCollecting,
     StopFile,
+    StopFiller,
     StreamDown,
     StreamMissing,
     StreamUp,
@@ -44,6 +46,7 @@ from control.media_orders import (
 )
 from control.outputs import CloseCarrier, ConnectAgent, Finish, Synthesise, Unrecorded, UseProvider
 from control.policy import BargeIn, Deadlines, DigitPolicy
+from control.records import media_summary
 from control.requests import RecordingAction
 from control.timeline import TimelineEvent
 from media import g711
@@ -539,6 +542,33 @@ def test_a_loop_plays_while_nothing_is_said_and_gives_way_to_the_agent() -> None
     assert rig.reports() == [PromptPlayed("music", ok=False, detail="stopped")]
 
 
+@pytest.mark.parametrize("user_first", [True, False])
+def test_a_filler_is_heard_where_no_file_plays_and_takes_nothing_from_one(user_first: bool) -> None:
+    rig = Controlled().up()
+    file, filler = PlayFile("music", MUSIC, 8_000, loop=True), PlayFiller("typing", tone("5", 1.0), 8_000)
+    first, second = (file, filler) if user_first else (filler, file)
+    rig.order(first)
+    rig.until(2.0)
+    rig.order(second)
+    rig.until(4.0)
+    rig.order(StopFiller())
+    rig.until(6.0)
+    assert rig.tones(852) == [(0.0 if user_first else 2.0, 6.0)]
+    assert rig.tones(PROMPT) == ([] if user_first else [(0.0, 2.0)])
+    assert rig.reports() == [PromptPlayed("typing", ok=False, detail="stopped")]
+
+
+def test_a_filler_goes_on_where_a_file_is_stopped() -> None:
+    rig = Controlled().up()
+    rig.order(PlayFiller("typing", tone("5", 1.0), 8_000), PlayFile("music", MUSIC, 8_000, loop=True))
+    rig.until(2.0)
+    rig.order(StopFile())
+    rig.until(4.0)
+    rig.order(StopFiller())
+    rig.until(6.0)
+    assert (rig.tones(852), rig.tones(PROMPT)) == ([(0.0, 2.0)], [(2.0, 4.0)])
+
+
 def test_a_file_that_is_stopped_leaves_the_agents_words_behind_it_alone() -> None:
     rig = Controlled().up().order(PlayFile("f", MUSIC * 4, 8_000))
     rig.begin()
@@ -850,6 +880,16 @@ def test_a_configuration_that_comes_late_waits_for_the_end_of_the_response() -> 
     assert len(configured(rig)) == 1
 
 
+def test_a_configuration_that_waits_is_told_though_another_comes_without_any() -> None:
+    rig = Controlled().up()
+    rig.begin()
+    rig.speak(SPEECH)
+    rig.order(LOOK_UP)
+    rig.order(Reconfigure(greeting="Greet Bob."))
+    rig.done()
+    assert configured(rig) == [("Help Ada.", ["look_up"])]
+
+
 def test_an_empty_greeting_lets_the_caller_speak_first() -> None:
     rig = Controlled(greeting="Hello.")
     rig.connect()
@@ -891,6 +931,24 @@ def test_a_session_that_cannot_be_had_is_had_from_the_next_provider_at_once() ->
     (told,) = rig.events("agent.failover")
     assert (told["from_provider"], told["to_provider"], told["reason"]) == ("default", "spare", "gone")
     assert rig.reports(AgentGone) == []
+
+
+def test_what_each_providers_model_has_consumed_is_told_apart() -> None:
+    rig = Controlled(providers=TWO).up()
+    rig.hear("response.created", response={"id": "r1"})
+    rig.hear("response.done", response={"id": "r1", "status": "completed", "usage": tokens(3)})
+    lose(rig)
+    rig.connect()
+    rig.confirm()
+    rig.hear("response.created", response={"id": "r2"})
+    rig.hear("response.done", response={"id": "r2", "status": "completed", "usage": tokens(4)})
+    summary = media_summary(rig.bridge, None)
+    assert [usage.audio_out for usage in summary.usages] == [3, 4]
+    assert summary.usage["audio_out"] == 7
+
+
+def tokens(audio_out: int) -> dict[str, object]:
+    return {"output_tokens": audio_out, "output_token_details": {"audio_tokens": audio_out}}
 
 
 def test_the_last_provider_is_asked_again_and_then_there_is_no_agent() -> None:
@@ -957,6 +1015,22 @@ def test_a_patient_text_begins_when_nothing_else_is_being_said() -> None:
     assert begun == pytest.approx(2.0, abs=0.3)
     assert ended - begun == pytest.approx(1.0, abs=0.1)
     assert rig.reports(PromptPlayed) == [PromptPlayed("t1", ok=True)]
+
+
+def test_a_patient_text_waits_for_the_text_before_it_too_and_can_be_dropped_meanwhile() -> None:
+    rig = Controlled().up()
+    rig.order(SpeakText("t1", "Wait."), SpeakText("t2", "One moment.", patient=True))
+    rig.voice("t2", 1.0)
+    rig.voice("t1", 2.0)
+    rig.until(1.0)
+    rig.order(DropText("t2"))
+    rig.until(5.0)
+    ((begun, ended),) = rig.tones(PROMPT)
+    assert ended - begun == pytest.approx(2.0, abs=0.1)
+    assert rig.reports(PromptPlayed) == [
+        PromptPlayed("t2", ok=False, detail="not wanted any more"),
+        PromptPlayed("t1", ok=True),
+    ]
 
 
 def test_a_text_that_is_dropped_before_it_begins_is_not_heard() -> None:

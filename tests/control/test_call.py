@@ -30,13 +30,13 @@ from control.media_orders import (
     InstructAgent,
     MediaDead,
     PlayedOut,
-    PlayFile,
+    PlayFiller,
     PromptPlayed,
     ReleaseAgent,
     SilenceLasted,
     SpeakText,
     Spoken,
-    StopFile,
+    StopFiller,
     StreamDown,
     StreamMissing,
     ToolAsked,
@@ -905,7 +905,7 @@ def test_a_run_of_a_tool_is_written_down_with_the_event_of_its_end() -> None:
     log = told.tool_run.log("tlog_1", scene.now)
     assert (log.name, log.outcome, log.arguments) == ("weather", ToolOutcome.ERROR, {"city": "Oslo"})
     assert (log.result, log.status_code, log.error, log.attempts) == ({"error": "no"}, 503, "HTTP 503", 3)
-    assert log.duration_ms == 1500
+    assert (log.duration_ms, log.tool_id) == (1500, "tool_weather")
 
 
 def test_a_tool_that_is_told_of_twice_is_written_down_once() -> None:
@@ -972,12 +972,12 @@ def test_audio_plays_in_a_loop_until_the_result_and_one_at_a_time() -> None:
     scene.tell(ToolAsked("tc1", "weather", "{}"))
     scene.tell(ToolAsked("tc2", "weather", "{}"))
     scene.wait(3.0)
-    (played,) = [each for each in scene.orders() if isinstance(each, PlayFile)]
-    assert (played.audio, played.loop) == (bytes(320), True)
+    (played,) = [each for each in scene.orders() if isinstance(each, PlayFiller)]
+    assert played.audio == bytes(320)
     scene.tell(ToolFinished("tc2", "{}"))
-    assert not scene.wants(StopFile)
+    assert not scene.wants(StopFiller)
     scene.tell(ToolFinished("tc1", "{}"))
-    assert scene.orders()[-2:] == [StopFile(), ToolResult("tc1", "{}")]
+    assert scene.orders()[-2:] == [StopFiller(), ToolResult("tc1", "{}")]
 
 
 @pytest.mark.parametrize("filler", [PHRASE, ToolFiller(after=0.5)])
@@ -1005,7 +1005,7 @@ def test_nothing_is_filled_while_the_caller_is_on_hold() -> None:
     scene.tell(ToolAsked("tc", "weather", "{}"))
     scene.ask(Hold())
     scene.wait(3.0)
-    assert not scene.wants(PlayFile)
+    assert not scene.wants(PlayFiller)
 
 
 def test_a_tool_that_took_too_long_is_told_of() -> None:

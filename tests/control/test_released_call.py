@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from control.call_record import CallRecord
+from control.call_record import CallRecord, EventRecord
 from control.released_call import abandoned, ended, is_released
 from telephony.calls import HungUp, Origin
 from telephony.causes import CallStatus, Direction, Disposition, EndedReason, HangupCause
@@ -35,6 +35,30 @@ def test_a_released_call_ends_as_transferred_when_the_carrier_says_so() -> None:
     assert record.ended_at == LATER - timedelta(seconds=9)
     assert record.hangup_cause is HangupCause.NORMAL_CLEARING
     assert ended(RELEASED, LATER).ended_at == LATER
+
+
+def test_what_was_said_in_a_call_whose_process_died_is_not_lost() -> None:
+    said = EventRecord(
+        event_id="evt_1",
+        tenant_id="default",
+        call_id="call_1",
+        agent_id=None,
+        at=6.5,
+        name="transcript.updated",
+        sequence=3,
+        occurred_at=BEGUN + timedelta(seconds=6.5),
+        data={"role": "user", "text": "Hello?"},
+    )
+    expected = {
+        "role": "user",
+        "content": "Hello?",
+        "timestamp": 2.5,
+        "interrupted": False,
+        "heard_ms": None,
+    }
+    assert abandoned(TALKING, LATER, [said]).transcript == (expected,)
+    summed_up = replace(TALKING, transcript=({"role": "user", "content": "Hi."},))
+    assert abandoned(summed_up, LATER, [said]).transcript == summed_up.transcript
 
 
 def test_a_call_whose_process_died_is_an_error_of_ours() -> None:

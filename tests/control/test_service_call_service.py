@@ -159,6 +159,62 @@ def test_a_tenant_at_its_limit_has_no_more_calls_until_one_is_over(virtual: RunA
     virtual(scenario())
 
 
+@pytest.mark.parametrize(
+    ("named", "place"),
+    [
+        ({"provider": "nobody"}, "agent/provider"),
+        ({"fallback_providers": ("spare", "nobody")}, "agent/fallback_providers/1"),
+    ],
+)
+def test_an_agent_that_comes_with_a_dial_names_providers_that_there_are(
+    virtual: RunAsync, named: dict[str, Any], place: str
+) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        refused = await dial(scene, agent=AgentConfig(name="adhoc", **named))
+        assert isinstance(refused, Refused)
+        assert (refused.status, refused.code) == (422, "provider_not_found")
+        assert refused.detail.startswith(f"{place}: ")
+        assert scene.account.commands == []
+        known = AgentConfig(name="adhoc", provider="spare", fallback_providers=("default",))
+        assert isinstance(await dial(scene, agent=known), Dialled)
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_the_last_place_is_nobody_elses_while_a_dials_agent_is_looked_up(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene(places=1)
+        scene.tenants.put(TENANT, max_calls=10)
+        scene.books.has("agent_1", tenant=TENANT)
+        scene.books.delay = 0.5
+        outcomes = await asyncio.gather(dial(scene, agent_id="agent_1"), dial(scene, agent_id="agent_1"))
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Dialled", "Refused"]
+        assert len(scene.account.of(Dial)) == 1
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_drain_waits_for_a_dial_whose_agent_is_being_looked_up(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.books.has("agent_1", tenant=TENANT)
+        scene.books.delay = 0.5
+        dialled = asyncio.ensure_future(dial(scene, agent_id="agent_1"))
+        await asyncio.sleep(0.1)
+        finished = asyncio.ensure_future(scene.service.finish(0.0))
+        await asyncio.sleep(0.1)
+        assert not finished.done()
+        assert isinstance(await dialled, Dialled)
+        await asyncio.wait_for(finished, 60)
+        assert not scene.service.live()
+        await scene.close()
+
+    virtual(scenario())
+
+
 def test_another_tenants_calls_take_none_of_its_slots(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene()

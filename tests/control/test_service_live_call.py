@@ -1,6 +1,7 @@
 """One live call: what its machine wants done is done in its order, and a fault of ours costs this call alone."""
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,14 +10,23 @@ from control.agents import AgentConfig
 from control.call import Call
 from control.dialling import Dialled, DialRequest
 from control.inputs import Found
-from control.media_orders import EndMedia, HoldAgent, PlayFile, ReleaseAgent, StopFile, ToolAsked, ToolResult
+from control.media_orders import (
+    EndMedia,
+    HoldAgent,
+    PlayFiller,
+    ReleaseAgent,
+    StopFiller,
+    ToolAsked,
+    ToolResult,
+)
 from control.requests import Accepted, Hold, Refused, Resume
 from control.service.ledger import LINGER
 from control.timeline import TimelineEvent
+from media.realtime.events import Usage
 from telephony.causes import CallStatus, EndedReason
 from telephony.commands import Hangup
 from tests.conftest import RunAsync
-from tests.control.service_scene import OURS, THEIRS, Scene
+from tests.control.service_scene import OURS, SUMMARY, THEIRS, Scene
 
 TENANT = "default"
 
@@ -100,8 +110,8 @@ def test_the_audio_of_a_filler_is_there_when_its_tool_runs_long(virtual: RunAsyn
         media = scene.room.media[call_id]
         media.report(ToolAsked("t-1", "music", "{}"))
         await asyncio.sleep(5.0)
-        played = [each for each in media.orders if isinstance(each, PlayFile | StopFile | ToolResult)]
-        assert [type(each) for each in played] == [PlayFile, StopFile, ToolResult]
+        played = [each for each in media.orders if isinstance(each, PlayFiller | StopFiller | ToolResult)]
+        assert [type(each) for each in played] == [PlayFiller, StopFiller, ToolResult]
         media.report(ToolAsked("t-2", "gone", "{}"))
         await asyncio.sleep(5.0)
         assert scene.shelf.names(call_id).count("tool.filler_missing") == 1
@@ -119,6 +129,19 @@ def test_what_a_call_has_cost_is_known_with_its_end(virtual: RunAsync) -> None:
         await scene.settles()
         # Seven tokens of audio, at a dollar each.
         assert scene.kept(call_id).llm_cost == Decimal(7)
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_each_model_of_a_call_that_failed_over_is_billed_by_its_own_price(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.room.ending = replace(SUMMARY, usages=(Usage(audio_out=3), Usage(audio_out=4)))
+        call_id = await talking(scene, AgentConfig(name="careful", fallback_providers=("spare",)))
+        scene.hung_up("leg-1")
+        await scene.settles()
+        assert scene.kept(call_id).llm_cost == Decimal(3 + 10 * 4)
         await scene.close()
 
     virtual(scenario())

@@ -6,13 +6,21 @@ from datetime import timedelta
 
 import pytest
 
-from control.call_record import CallRecord
+from control.agents import AgentConfig
+from control.call_record import CallRecord, EventRecord
 from control.dialling import Dialled, DialRequest
 from control.requests import Refused
 from control.service.call_service import STORE_PATIENCE
 from control.service.reconciliation import Reconciliation, is_the_dial
-from telephony.calls import LegToken
-from telephony.causes import CallStatus, Direction, Disposition, EndedReason
+from telephony.calls import HungUp, LegToken
+from telephony.causes import (
+    CallStatus,
+    Direction,
+    Disposition,
+    EndedReason,
+    HangupCause,
+    HangupSource,
+)
 from telephony.client_errors import LiveCall, Verdict
 from telephony.commands import Dial, Hangup
 from tests.conftest import RunAsync
@@ -121,12 +129,161 @@ def test_a_caller_who_was_transferred_talks_on_through_a_restart(virtual: RunAsy
     virtual(scenario())
 
 
+SCHEMA = {"type": "object", "properties": {"order": {"type": "string"}}}
+READER = AgentConfig(name="default", from_number=OURS, extraction_schema=SCHEMA)
+
+
+def schemas(scene: Scene, call_id: str) -> list[object]:
+    """What is owed to a call from its end on."""
+    return [
+        event.extraction_schema
+        for event in scene.shelf.events
+        if (event.call_id, event.name) == (call_id, "call.ended")
+    ]
+
+
+def test_what_was_said_before_the_process_died_is_kept_and_read(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene(default=READER, extracts=True)
+        scene.shelf.records["call_left"] = replace(LEFT, agent_id="agent_default")
+        scene.shelf.events.append(
+            EventRecord(
+                event_id="evt_said",
+                tenant_id="default",
+                call_id="call_left",
+                agent_id=None,
+                at=2.0,
+                name="transcript.updated",
+                sequence=4,
+                occurred_at=BEGUN + timedelta(seconds=2),
+                data={"role": "user", "text": "Order A seven."},
+            )
+        )
+        await asking(scene).recover("node_1")
+        (said,) = scene.shelf.records["call_left"].transcript
+        assert (said["role"], said["content"], said["timestamp"]) == ("user", "Order A seven.", 2.0)
+        assert schemas(scene, "call_left") == [SCHEMA]
+        await scene.close()
+
+    virtual(scenario())
+
+
+@pytest.mark.parametrize(
+    ("extracts", "transcript", "agent_id"),
+    [
+        (False, ({"role": "user", "content": "Hi."},), "agent_default"),
+        (True, (), "agent_default"),
+        (True, ({"role": "user", "content": "Hi."},), "agent_gone"),
+        (True, ({"role": "user", "content": "Hi."},), None),
+    ],
+)
+def test_of_some_calls_that_are_left_nothing_can_be_extracted(
+    virtual: RunAsync, extracts: bool, transcript: tuple[dict[str, str], ...], agent_id: str | None
+) -> None:
+    async def scenario() -> None:
+        scene = Scene(default=READER, extracts=extracts)
+        scene.shelf.records["call_left"] = replace(LEFT, agent_id=agent_id, transcript=transcript)
+        await asking(scene).recover("node_1")
+        assert schemas(scene, "call_left") == [None]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_transferred_call_that_ends_after_its_process_is_read_too(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene(default=READER, extracts=True)
+        said = ({"role": "user", "content": "Hi."},)
+        scene.shelf.records["call_left"] = replace(
+            LEFT, agent_id="agent_default", transferred_to=OTHER, transcript=said
+        )
+        await asking(scene).recover("node_1")
+        scene.hung_up("leg-left")
+        await scene.settles()
+        assert schemas(scene, "call_left") == [SCHEMA]
+        await scene.close()
+
+    virtual(scenario())
+
+
+OVER = replace(
+    LEFT,
+    status=CallStatus.COMPLETED,
+    disposition=Disposition.ANSWERED,
+    ended_reason=EndedReason.CALLER_HANGUP,
+    ended_at=BEGUN + timedelta(seconds=30),
+)
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_the_end_of_a_call_that_its_process_did_not_live_to_tell_is_told_once(
+    virtual: RunAsync, journal: bool
+) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = OVER
+        if journal:  # in which the end may be
+            scene.shelf.away = True
+            await scene.keeper.save(replace(LEFT, call_id="call_other", node="node_2"), ())
+            scene.shelf.away = False
+            assert scene.keeper.is_failing()
+        reconciliation = asking(scene)
+        await reconciliation.recover("node_1")
+        assert scene.shelf.names("call_left") == ([] if journal else ["call.ended"])
+        scene.tasks.spawn(scene.keeper.repair(), "repair")
+        scene.tasks.spawn(reconciliation.run(30), "reconciliation")
+        await asyncio.sleep(100)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        kept = scene.shelf.records["call_left"]
+        assert (kept.ended_reason, kept.ended_at) == (EndedReason.CALLER_HANGUP, OVER.ended_at)
+        assert scene.account.of(Hangup) == []
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_call_whose_end_is_in_the_journal_does_not_end_twice(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = LEFT
+        scene.shelf.away = True
+        ended = EventRecord(
+            event_id="evt_ended",
+            tenant_id="default",
+            call_id="call_left",
+            agent_id=None,
+            name="call.ended",
+            sequence=4,
+            occurred_at=BEGUN + timedelta(seconds=30),
+            at=30.0,
+        )
+        await scene.keeper.save(replace(OVER, revision=4), [ended])
+        scene.shelf.away = False
+        reconciliation = asking(scene)
+        await reconciliation.recover("node_1")
+        scene.tasks.spawn(scene.keeper.repair(), "repair")
+        scene.tasks.spawn(reconciliation.run(30), "reconciliation")
+        await asyncio.sleep(100)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        assert scene.shelf.records["call_left"].ended_reason is EndedReason.CALLER_HANGUP
+        await scene.close()
+
+    virtual(scenario())
+
+
 def test_the_carriers_word_ends_a_call_that_an_earlier_process_transferred(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene()
         scene.shelf.records["call_left"] = replace(LEFT, transferred_to=OTHER)
         await asking(scene).recover("node_1")
         scene.hung_up("leg-b")
+        # Another account may say what it likes of a leg that is not its own.
+        ended = HungUp(
+            origin=scene.origin("leg-left", "hungup"),
+            cause=HangupCause.NORMAL_CLEARING,
+            source=HangupSource.CALLER,
+        )
+        scene.service.carrier_event("telnyx", "int_other", ended)
         await scene.settles()
         assert scene.shelf.names("call_left") == []
         scene.hung_up("leg-left")

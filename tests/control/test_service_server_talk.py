@@ -149,6 +149,27 @@ def test_what_is_said_is_told_in_order_and_not_waited_for(virtual: RunAsync) -> 
     virtual(scenario())
 
 
+def test_what_is_said_in_the_moment_in_which_everything_was_told_is_told(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        call_id = await dialled(scene)
+        told: list[str] = []
+
+        async def tell(agent: object, record: object, number: int, role: str, text: str) -> ServerAnswer:
+            told.append(text)
+            if text == "One.":
+                asyncio.get_running_loop().call_soon(said, scene, call_id, "Two.")
+            return ServerAnswer()
+
+        scene.servers.transcript_updated = tell  # type: ignore[method-assign]
+        said(scene, call_id, "One.")
+        await asyncio.sleep(1)
+        assert told == ["One.", "Two."]
+        await scene.close()
+
+    virtual(scenario())
+
+
 def test_a_server_that_is_slower_than_people_misses_the_oldest(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene()

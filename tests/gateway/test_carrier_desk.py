@@ -116,7 +116,9 @@ def test_a_request_that_makes_no_sense_is_told_what_to_send(body: str, real: Run
             running.session.post(f"{running.url}/calls", data=body) as answer,
         ):
             assert answer.status == 400
-            assert "send {" in (await answer.json())["error"]
+            error = (await answer.json())["error"]
+            assert "send {" in error
+            assert ("is a number of seconds" in error) == ("patience" in body)
 
     real(scenario())
 

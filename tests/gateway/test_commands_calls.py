@@ -159,6 +159,19 @@ def test_a_call_that_has_ended_is_told_to_its_end() -> None:
     assert [json.loads(line)["sequence"] for line in printed.splitlines()] == [1, 2, 3]
 
 
+def test_people_are_told_plain_fields_and_programs_the_whole_call() -> None:
+    record = talk()
+    kept(
+        record,
+        events=[event(record, 1, name="call.ended", data={"status": "completed", "call": {"call_id": "x"}})],
+    )
+    printed = typed("tail", "--call", record.call_id).stdout
+    assert "status=completed" in printed
+    assert "call=" not in printed
+    line = typed("tail", "--call", record.call_id, "--json").stdout
+    assert json.loads(line)["data"]["call"] == {"call_id": "x"}
+
+
 @pytest.mark.sockets
 def test_a_tail_tells_what_another_process_stores_and_ends_with_the_call() -> None:
     record = call()

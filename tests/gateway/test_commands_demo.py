@@ -1,12 +1,14 @@
 """`offhook demo`, the command itself: one short call over real sockets. The long one is tests/gateway/test_demo.py."""
 
 import json
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from gateway.__main__ import app
+from gateway.commands.demo import demo
 from media.dtmf import tone
 from media.wav import WavHeader
 
@@ -17,6 +19,13 @@ def test_a_recording_that_is_not_there_is_told(tmp_path: Path) -> None:
     result = cli.invoke(app, ["demo", "--caller", str(tmp_path / "none.wav")])
     assert result.exit_code == 2
     assert "is not there" in result.output
+
+
+def test_what_it_leaves_lies_where_nothing_is_committed_from() -> None:
+    folder = signature(demo).parameters["data_dir"].default
+    assert (Path(__file__).parents[2] / ".gitignore").read_text().splitlines().count(
+        f"{folder.parts[0]}/"
+    ) == 1
 
 
 @pytest.mark.sockets

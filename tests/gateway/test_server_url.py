@@ -91,6 +91,26 @@ def test_a_server_makes_the_call_what_it_is_and_runs_its_tools(
     real(scenario())
 
 
+def test_the_runs_of_a_stored_agents_tool_are_found_by_its_id(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with called("telnyx", tmp_path, lambda _: {}) as (house, server, other_id):
+            config = {"name": "clerk", "server_url": f"{server.url}/hook", "tools": [TOOL]}
+            agent = (await house.api("POST", "/v1/agents", config)).json
+            said = await house.dial(agent_id=agent["agent_id"])
+            call_id = said.json["call_id"]
+            for each in (call_id, other_id):
+                await house.happened(each, "tool.completed")
+            found = await house.api("GET", f"/v1/tool-logs?tool_id={agent['tools'][0]['tool_id']}")
+            assert [log["call_id"] for log in found.json["data"]] == [call_id]
+            (nameless,) = (await house.api("GET", f"/v1/tool-logs?call_id={other_id}")).json["data"]
+            assert nameless["tool_id"] is None
+            for each in (call_id, other_id):
+                await house.ask(each, "end")
+                await house.ended(each)
+
+    real(scenario())
+
+
 @both
 def test_what_a_tool_answers_may_transfer_the_call(real: RunAsync, tmp_path: Path, carrier: str) -> None:
     def hook(asked: dict[str, Any]) -> Any:

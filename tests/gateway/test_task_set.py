@@ -1,11 +1,12 @@
 """Tasks end by themselves or with their set; what broke is told."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.task_set import TaskSet
+from gateway.task_set import AGAIN, TaskSet, keep_running
 from tests.conftest import RunAsync
 
 
@@ -50,5 +51,27 @@ def test_a_set_can_be_closed_whatever_is_in_it(virtual: RunAsync, number: int) -
             tasks.spawn(asyncio.sleep(10), "sleeper")
         await tasks.close()
         assert len(tasks) == 0
+
+    virtual(scenario())
+
+
+def test_what_must_not_stop_is_begun_again_after_a_fault_and_told(virtual: RunAsync) -> None:
+    begun = []
+
+    async def work() -> None:
+        begun.append(asyncio.get_running_loop().time())
+        if len(begun) < 3:
+            raise ZeroDivisionError
+        await asyncio.sleep(1_000)
+
+    async def scenario() -> None:
+        task = asyncio.create_task(keep_running(work))
+        with capture_logs() as told:
+            await asyncio.sleep(60)
+        assert [later - earlier for earlier, later in pairwise(begun)] == [AGAIN, AGAIN]
+        assert [each["event"] for each in told] == ["stopped by a fault of ours, and begun again"] * 2
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
 
     virtual(scenario())

@@ -25,6 +25,13 @@ def test_carriers_do_not_share_ids() -> None:
     assert seen.is_new(answered("a", "twilio"))
 
 
+def test_accounts_do_not_share_ids() -> None:
+    seen = SeenEvents()
+    assert seen.is_new(answered("a"), "default")
+    assert seen.is_new(answered("a"), "int_other")
+    assert not seen.is_new(answered("a"), "default")
+
+
 def test_the_oldest_is_forgotten_first() -> None:
     seen = SeenEvents(capacity=2)
     for event_id in "abc":
