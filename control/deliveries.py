@@ -128,6 +128,8 @@ class DeliveryWorker:
         self._holder = f"{holder or token_hex(4)}."
         self._lost = {self._holder} if holder else set()
         """Claims of ours, or beginnings of their names, that nobody works on."""
+        self._left: list[Due] = []
+        """Deliveries that the store did not let us see to their end."""
 
     # Its owner
 
@@ -196,6 +198,9 @@ class DeliveryWorker:
             if number := await self._outbox.give_back(claims, self._clock()):
                 log.info("deliveries that nobody worked on are due again", number=number)
             self._lost.remove(claims)
+        while self._left:
+            await self._outbox.release(self._left[-1], self._clock())
+            self._left.pop()
 
     async def _rest(self) -> None:
         """Wait until it is worth looking again."""
@@ -223,7 +228,8 @@ class DeliveryWorker:
         try:
             await self._attempt(due)
         except StoreUnavailable as error:
-            log.warning("delivery left to its lease", delivery_id=due.delivery_id, error=str(error))
+            self._left.append(due)
+            log.warning("delivery is to be given back", delivery_id=due.delivery_id, error=str(error))
         except Exception:  # ours, whatever it is: it costs this attempt, and no other delivery
             log.exception("delivery failed by a fault of ours", delivery_id=due.delivery_id)
         finally:
