@@ -11,6 +11,7 @@ from typing import Protocol
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import SecretStr
 
 
 class SecretUnreadable(Exception):
@@ -44,7 +45,7 @@ class SecretKeys:
         Raises:
             ValueError: there is none, or one is not a key; which one is said by its number, not its text.
         """
-        self._keys = tuple(keys)
+        self._keys = tuple(map(SecretStr, keys))
         self._ciphers = [_cipher(number, key) for number, key in enumerate(keys, 1)]
         if not self._ciphers:
             raise ValueError("at least one key is needed")
@@ -71,7 +72,7 @@ class SecretKeys:
     def derived(self, purpose: str) -> list[bytes]:
         """Return a key for another purpose made of each of ours, the current one's first (HKDF, RFC 5869)."""
         return [
-            HKDF(hashes.SHA256(), length=32, salt=None, info=purpose.encode()).derive(key.encode())
+            HKDF(hashes.SHA256(), length=32, salt=None, info=purpose.encode()).derive(key.get_secret_value().encode())
             for key in self._keys
         ]
 

@@ -200,16 +200,6 @@ def test_what_cannot_be_fetched_says_why(
     assert refused(virtual, outcome).startswith(why)
 
 
-def test_what_is_no_url_is_refused_unasked(virtual: RunAsync) -> None:
-    async def scenario() -> None:
-        server = Server(OutgoingAnswer(status=200, body=tone(8_000)))
-        with pytest.raises(AudioUnavailable, match="give a url"):
-            await AudioFetch(server)("rec_1")
-        assert server.asked == []
-
-    virtual(scenario())
-
-
 def test_it_is_asked_for_within_bounds(virtual: RunAsync) -> None:
     async def scenario() -> None:
         server = Server(OutgoingAnswer(status=200, body=tone(8_000)))

@@ -183,8 +183,7 @@ def test_every_row_of_the_mapping_holds_end_to_end(
 ) -> None:
     async def scenario() -> None:
         # Calls that come in ring for as long as may be: an answer would be another row.
-        late = {"agents": True, "answer_wait_s": 10.0}
-        async with whole_house(carrier, tmp_path, drain_s=0.0, **late) as house:  # type: ignore[arg-type]  # settings
+        async with whole_house(carrier, tmp_path, drain_s=0.0, answer_wait_s=10.0) as house:
             answered = [(index, row) for index, row in enumerate(rows) if row.answered or row.outbound]
             found = await asyncio.gather(*(comes_to(house, carrier, row, index) for index, row in answered))
             assert list(found) == [row.expected for _, row in answered]
