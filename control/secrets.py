@@ -72,7 +72,9 @@ class SecretKeys:
     def derived(self, purpose: str) -> list[bytes]:
         """Return a key for another purpose made of each of ours, the current one's first (HKDF, RFC 5869)."""
         return [
-            HKDF(hashes.SHA256(), length=32, salt=None, info=purpose.encode()).derive(key.get_secret_value().encode())
+            HKDF(hashes.SHA256(), length=32, salt=None, info=purpose.encode()).derive(
+                key.get_secret_value().encode()
+            )
             for key in self._keys
         ]
 
