@@ -61,17 +61,19 @@ class AccountDesk:
             return {}
         return webhook_urls(self._settings.public_url, vendor.value, integration_id)
 
-    async def tried(self, tenant_id: str, vendor: Vendor, integration_id: str) -> Trial:
+    async def tried(
+        self, tenant_id: str, vendor: Vendor, integration_id: str, *, patience: float = _PATIENCE
+    ) -> Trial:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(patience):
                 if vendor.kind is Kind.CARRIER:
                     problem = await self._carrier_problem(vendor, integration_id)
                 else:
                     problem = await self._provider_problem(tenant_id, integration_id)
         except TimeoutError:
-            problem = f"no answer within {_PATIENCE:.0f} s"
+            problem = f"no answer within {patience:.0f} s"
         return Trial(latency=loop.time() - began, problem=problem)
 
     # The settings
@@ -152,6 +154,11 @@ class AccountDesk:
                 "" if key is None else key.get_secret_value(),
                 settings.realtime_dialect,
                 settings.realtime_model,
+            )
+        if (named := self._settings.providers.get(integration_id)) is not None:
+            key = named.api_key
+            return ProviderAddress(
+                named.url, "" if key is None else key.get_secret_value(), named.dialect, named.model
             )
         return await self._providers.address(tenant_id, integration_id)
 

@@ -15,6 +15,7 @@ from control.api.tenant_endpoints import TenantParts
 from control.api.webhook_endpoints import WebhookParts
 from control.call_record import CallRecord
 from control.deliveries import DeliveryWorker
+from control.integrations import DEFAULT, Kind, Vendor
 from control.secrets import Cipher
 from control.stores.errors import StoreUnavailable
 from control.stores.keys import DEFAULT_TENANT
@@ -39,6 +40,9 @@ log = structlog.get_logger()
 
 FIRST_KEY_FILE = "first.key"
 
+# Seconds that a realtime provider has to let us in; less than what whoever asks for all waits for.
+_PATIENCE = 4.0
+
 
 @asynccontextmanager
 async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> AsyncIterator[RestApi]:
@@ -57,6 +61,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
         await _ensure_first_key(house, settings)
         fetch_audio = AudioFetch(egress)
         room = await stack.enter_async_context(recording_house(settings, house, decode=fetch_audio.decoded))
+        desk = AccountDesk(settings, house.accounts, house.providers, policy, connect)
         yield RestApi(
             ApiParts(
                 calls=house.service,
@@ -69,11 +74,11 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 news=house.news,
                 fetch_audio=fetch_audio,
                 recordings=room,
-                accounts=AccountDesk(settings, house.accounts, house.providers, policy, connect),
+                accounts=desk,
                 office=house.office,
                 find_agent=house.switchboard,
                 cipher=cipher,
-                health=_HealthChecks(house, room),
+                health=_HealthChecks(house, room, desk, [DEFAULT, *settings.providers]),
                 carriers=house.accounts.carriers,
                 webhooks=WebhookParts(cipher=cipher, sending=worker),
                 gaps=house.service.gaps.typical,
@@ -158,9 +163,17 @@ def described(record: CallRecord) -> dict[str, object]:
 class _HealthChecks:
     """Asks the database and the recordings' store, and says of each account whether it could be asked."""
 
-    def __init__(self, house: CallHouse, room: RecordingRoom) -> None:
+    def __init__(
+        self, house: CallHouse, room: RecordingRoom, desk: AccountDesk, providers: Sequence[str]
+    ) -> None:
+        """
+        Args:
+            providers: names of the realtime providers of the settings, which every tenant's calls may use.
+        """
         self._house = house
         self._room = room
+        self._desk = desk
+        self._providers = providers
 
     async def __call__(self, tenant_id: str) -> Mapping[str, Health]:
         found = {"database": await self._database(), "recordings": await self._recordings()}
@@ -169,15 +182,31 @@ class _HealthChecks:
         reasons = self._house.unready()
         found["calls"] = Health(ok=not reasons, detail="; ".join(reasons))
         accounts = await self._accounts(tenant_id)
-        carriers = await asyncio.gather(*[_carrier(account) for account in accounts])
+        providers = await self._realtime(tenant_id)
+        answers = await asyncio.gather(
+            *(_carrier(account) for account in accounts),
+            *(self._provider(tenant_id, name) for name in providers),
+        )
         names = [f"{account.carrier}/{account.integration_id}" for account in accounts]
-        return found | dict(zip(names, carriers, strict=True))
+        return found | dict(zip([*names, *(f"realtime/{name}" for name in providers)], answers, strict=True))
 
     async def _accounts(self, tenant_id: str) -> Sequence[Account]:
         try:
             return await self._house.accounts.of_tenant(tenant_id)
         except StoreUnavailable:
             return self._house.accounts.of_settings(tenant_id)
+
+    async def _realtime(self, tenant_id: str) -> Sequence[str]:
+        try:
+            stored = await self._house.store.integrations.of_kind(tenant_id, Kind.PROVIDER)
+        except StoreUnavailable:
+            return self._providers
+        return [*self._providers, *(each.integration_id for each in stored)]
+
+    async def _provider(self, tenant_id: str, name: str) -> Health:
+        """A session is opened, and let go of."""
+        trial = await self._desk.tried(tenant_id, Vendor.REALTIME, name, patience=_PATIENCE)
+        return Health(ok=trial.problem is None, latency=trial.latency, detail=trial.problem or "")
 
     async def _database(self) -> Health:
         try:

@@ -7,6 +7,7 @@ import pytest
 from control.stores.keys import Scope
 from tests.conftest import RunAsync
 from tests.served_api import Said, made, whole_api
+from tests.whole_house import free_port
 
 pytestmark = pytest.mark.sockets
 
@@ -109,8 +110,21 @@ def test_health_tells_of_each_dependency(real: RunAsync, tmp_path: Path) -> None
         async with whole_api("telnyx", tmp_path) as (_, users):
             said = (await users.ask("GET", "/v1/health/detailed")).json
             assert said["status"] == "ok", said
-            assert {"database", "telnyx/default"} <= set(said["dependencies"])
+            assert {"database", "telnyx/default", "realtime/default"} <= set(said["dependencies"])
             assert said["dependencies"]["database"]["latency_ms"] >= 0
+
+    real(scenario())
+
+
+def test_health_tells_of_a_provider_that_is_gone(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        elsewhere = {"spare": {"url": f"ws://127.0.0.1:{free_port()}/v1/realtime", "model": "m"}}
+        async with whole_api("telnyx", tmp_path, providers=elsewhere) as (_, users):
+            said = (await users.ask("GET", "/v1/health/detailed")).json
+            assert said["status"] == "degraded"
+            assert said["dependencies"]["realtime/default"]["ok"] is True
+            spare = said["dependencies"]["realtime/spare"]
+            assert (spare["ok"], spare["detail"].partition(":")[0]) == (False, "cannot be reached")
 
     real(scenario())
 
