@@ -14,7 +14,7 @@ from media.audio import Encoding
 from media.dtmf import DIGITS, DtmfDetector, tone, tones
 from media.level import dbfs
 
-PROMPTS = Path("/usr/share/asterisk/sounds/en")
+PROMPTS = Path("/usr/share/asterisk/sounds")
 # ITU-T Q.23, table 1.
 KEYPAD = {
     key: (low, high)
@@ -162,7 +162,8 @@ def test_no_voice_presses_a_key() -> None:
 
 
 def test_a_key_pressed_while_the_agent_is_faintly_heard_is_still_a_key() -> None:
-    if not (path := PROMPTS / "demo-congrats.wav").exists():
+    path = next(PROMPTS.rglob("demo-congrats.wav"), None)
+    if path is None:
         pytest.skip("no recorded voice: the Debian package asterisk-core-sounds-en-wav is not installed")
     with wave.open(str(path)) as file:
         voice = np.frombuffer(file.readframes(8 * 8_000), "<i2") * 0.05

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from media.resample import resample_whole
 from media.vad import RATES, SpeechOff, SpeechOn, VoiceActivity
 
-PROMPT = Path("/usr/share/asterisk/sounds/en/demo-congrats.wav")
+PROMPT = next(Path("/usr/share/asterisk/sounds").rglob("demo-congrats.wav"), None)
 SECOND = 8_000
 
 
@@ -103,7 +103,7 @@ def test_on_and_off_alternate_and_move_forward(parts: list[tuple[bool, int]]) ->
 
 @pytest.mark.parametrize("rate", [8_000, 16_000])
 def test_a_recorded_voice_is_speech_for_most_of_its_time(rate: int) -> None:
-    if not PROMPT.exists():
+    if PROMPT is None:
         pytest.skip("no recorded voice: the Debian package asterisk-core-sounds-en-wav is not installed")
     with wave.open(str(PROMPT)) as file:
         recorded = resample_whole(file.readframes(file.getnframes()), 8_000, rate)
