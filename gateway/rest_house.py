@@ -70,7 +70,7 @@ async def rest_house(settings: Settings, house: CallHouse, egress: Egress) -> As
                 directory=house.directory,
                 effective=house.reception.effective,
                 unknown_providers=house.reception.unknown_providers,
-                policy=egress_policy(settings),
+                policy=policy,
                 news=house.news,
                 fetch_audio=fetch_audio,
                 recordings=room,

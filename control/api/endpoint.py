@@ -8,7 +8,7 @@ business of `control.api.gate`.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
@@ -141,6 +141,8 @@ def endpoint(
     description: str = "",
 ) -> Endpoint[Q, B]:
     """Declare an endpoint; whatever changes something wants a full key, unless told otherwise."""
+    if access is Access.ADMIN:
+        problems = ("admin_key_required", *problems)
     return Endpoint(
         method=method,
         path=path,
@@ -158,3 +160,21 @@ def endpoint(
         harmless=harmless,
         description=description,
     )
+
+
+def endpoints_of(tag: str) -> Callable[..., Endpoint[Any, Any]]:
+    """Return what declares the endpoints of a tag, which have neither parameters nor body unless they say so."""
+
+    def line(
+        method: str,
+        path: str,
+        handler: Callable[[Asked[Any, Any]], Awaitable[Answer]],
+        summary: str,
+        answers: Mapping[int, type[BaseModel] | str | None],
+        *problems: str,
+        **more: Any,  # noqa: ANN401  # whatever `endpoint` takes
+    ) -> Endpoint[Any, Any]:
+        more = {"tag": tag, "query": NoQuery, "body": NoBody, **more}
+        return endpoint(method, path, handler, summary=summary, answers=answers, problems=problems, **more)
+
+    return line

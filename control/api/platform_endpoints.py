@@ -1,14 +1,14 @@
 """Keys, carriers, drains and the health of what the gateway depends on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from control.api.endpoint import Access, Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
+from control.api.endpoint import Access, Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoints_of
 from control.api.gate import Gate
 from control.api.ports import CallControl, Health, HealthChecks
 from control.api.problem import Problem
@@ -30,7 +30,6 @@ from telephony.capabilities import CAPABILITIES
 # What the detailed health waits for; a dependency that takes longer is not well.
 _PATIENCE = 5.0
 
-Handler = Callable[[Asked[NoQuery, Any]], Awaitable[Answer]]
 StreamGaps = Callable[[str], float | None]
 """How long callers of a carrier were not heard while a stream was opened again, at the median, in seconds."""
 
@@ -69,37 +68,26 @@ class PlatformEndpoints:
         self._version = version
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
-        def plain(
-            method: str,
-            path: str,
-            handler: Handler,
-            summary: str,
-            answers: Mapping[int, type[BaseModel] | str | None],
-            **more: Any,  # noqa: ANN401  # whatever `endpoint` takes
-        ) -> Endpoint[Any, Any]:
-            more = {"tag": "Platform", "query": NoQuery, "body": NoBody, **more}
-            return endpoint(method, path, handler, summary=summary, answers=answers, **more)
-
-        admin: dict[str, Any] = {"access": Access.ADMIN, "problems": ("admin_key_required",)}
-        kept = {"problems": ("not_found", "admin_key_required")}
+        line = endpoints_of("Platform")
+        kept, admin = ("not_found", "admin_key_required"), Access.ADMIN
         return [
-            plain(
+            line(
                 "GET", "/v1/carriers", self.carriers,
                 "What can be done to a call, carrier by carrier", {200: CarrierList},
             ),
-            plain("GET", "/v1/health/detailed", self.health, "How every dependency is", {200: DetailedHealth}),
-            plain("GET", "/v1/keys", self.keys, "List keys", {200: KeyList}, access=Access.FULL),
-            plain(
+            line("GET", "/v1/health/detailed", self.health, "How every dependency is", {200: DetailedHealth}),
+            line("GET", "/v1/keys", self.keys, "List keys", {200: KeyList}, access=Access.FULL),
+            line(
                 "POST", "/v1/keys", self.add_key,
                 "Make a key; its secret is shown this once", {201: NewKeyShape}, body=KeyBody,
             ),
-            plain("DELETE", "/v1/keys/{key_id}", self.revoke, "Revoke a key", {204: None}, **kept),
-            plain(
+            line("DELETE", "/v1/keys/{key_id}", self.revoke, "Revoke a key", {204: None}, *kept),
+            line(
                 "POST", "/v1/keys/{key_id}/rotate", self.rotate,
-                "Give a key another secret", {200: NewKeyShape}, **kept,
+                "Give a key another secret", {200: NewKeyShape}, *kept,
             ),
-            plain("POST", "/v1/admin/drain", self.drain, "Take no new calls", {200: DrainShape}, **admin),
-            plain("DELETE", "/v1/admin/drain", self.undrain, "Take calls again", {200: DrainShape}, **admin),
+            line("POST", "/v1/admin/drain", self.drain, "Take no new calls", {200: DrainShape}, access=admin),
+            line("DELETE", "/v1/admin/drain", self.undrain, "Take calls again", {200: DrainShape}, access=admin),
         ]  # fmt: skip
 
     async def carriers(self, asked: Asked[NoQuery, NoBody]) -> Answer:

@@ -1,13 +1,13 @@
 """Tenants, for who runs the gateway; the account, for the tenant itself; and the platform as a whole."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from control.api.endpoint import (
     Access,
@@ -19,7 +19,7 @@ from control.api.endpoint import (
     NoQuery,
     Query,
     Reply,
-    endpoint,
+    endpoints_of,
 )
 from control.api.gate import Gate
 from control.api.page_queries import PageQuery
@@ -49,7 +49,6 @@ from control.webhook_message import new_webhook_secret
 TAG = "Tenants"
 _NOTHING = Decimal(0)
 FIRST_KEY = "first"
-Handler = Callable[[Asked[Any, Any]], Awaitable[Answer]]
 
 Name = Annotated[str, Field(min_length=1, max_length=100, description="For people.")]
 MaxCalls = Annotated[
@@ -105,22 +104,7 @@ class TenantEndpoints:
         self._parts = parts
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
-        def line(
-            method: str,
-            path: str,
-            handler: Handler,
-            summary: str,
-            answers: Mapping[int, type[BaseModel] | None],
-            *problems: str,
-            **more: Any,  # noqa: ANN401  # whatever `endpoint` takes
-        ) -> Endpoint[Any, Any]:
-            if more.get("access") is Access.ADMIN:
-                problems = ("admin_key_required", *problems)
-            more = {"tag": TAG, "query": NoQuery, "body": NoBody, **more}
-            return endpoint(
-                method, path, handler, summary=summary, answers=answers, problems=problems, **more
-            )
-
+        line = endpoints_of(TAG)
         one, admin = "/v1/tenants/{tenant_id}", Access.ADMIN
         return [
             line("GET", "/v1/account", self.account, "Whose key this is, and what they may", {200: Account}),

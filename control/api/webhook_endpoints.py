@@ -1,16 +1,15 @@
 """Endpoints that are told of events: kept, tried, and what came of telling them."""
 
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 
 from control.api.agent_desk import AgentDesk
-from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoint
+from control.api.endpoint import Answer, Asked, Body, Endpoint, NoBody, NoQuery, Reply, endpoints_of
 from control.api.outgoing_urls import check_url
 from control.api.page_queries import PageQuery
 from control.api.patching import unless_given
@@ -39,7 +38,6 @@ from control.stores.webhooks import MOST, Payload, Webhook
 from control.webhook_message import new_webhook_secret
 
 TAG = "Webhooks"
-Handler = Callable[[Asked[Any, Any]], Awaitable[Answer]]
 EVERYTHING = "*"
 # Hours for which the secret before signs too, so that receivers can be told of the new one in peace.
 _OVERLAP = 24
@@ -155,20 +153,7 @@ class WebhookEndpoints:
         self._parts = parts
 
     def endpoints(self) -> list[Endpoint[Any, Any]]:
-        def line(
-            method: str,
-            path: str,
-            handler: Handler,
-            summary: str,
-            answers: Mapping[int, type[BaseModel] | None],
-            *problems: str,
-            **more: Any,  # noqa: ANN401  # whatever `endpoint` takes
-        ) -> Endpoint[Any, Any]:
-            more = {"tag": TAG, "query": NoQuery, "body": NoBody, **more}
-            return endpoint(
-                method, path, handler, summary=summary, answers=answers, problems=problems, **more
-            )
-
+        line = endpoints_of(TAG)
         one = "/v1/webhooks/{webhook_id}"
         return [
             line(

@@ -66,11 +66,18 @@ class CallFilters:
             wanted = getattr(self, name)
             if wanted is not None:
                 yield calls.c[name] == wanted
-        first, end = self.started_between()
-        if first is not None:
-            yield calls.c.started_at >= first
-        if end is not None:
-            yield calls.c.started_at < end
+        yield from within(calls.c.started_at, self.started_between())
+
+
+def within(
+    moment: ColumnElement[datetime], bounds: tuple[datetime | None, datetime | None]
+) -> Iterator[ColumnElement[bool]]:
+    """Return that a moment is not before the first bound, and before the second; None: there is no bound."""
+    first, end = bounds
+    if first is not None:
+        yield moment >= first
+    if end is not None:
+        yield moment < end
 
 
 def moments_of(

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import CallRecord, EventRecord
 from control.recordings import Recording, RecordingFormat, RecordingState, Transcription, TranscriptionState
-from control.stores.call_filters import CallFilters
+from control.stores.call_filters import moments_of, within
 from control.stores.call_rows import record_of
 from control.stores.columns import Money, Values
 from control.stores.database import Database
@@ -72,13 +72,8 @@ class RecordingFilters:
             found.append(recordings.c.agent_id == self.agent_id)
         if self.state is not None:
             found.append(recordings.c.state == self.state.value)
-        dates = CallFilters(from_date=self.from_date, to_date=self.to_date, timezone=self.timezone)
-        begin, end = dates.started_between()
-        if begin is not None:
-            found.append(recordings.c.started_at >= begin)
-        if end is not None:
-            found.append(recordings.c.started_at < end)
-        return found
+        days = moments_of(self.from_date, self.to_date, self.timezone)
+        return [*found, *within(recordings.c.started_at, days)]
 
 
 @dataclass(frozen=True, slots=True)

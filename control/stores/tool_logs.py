@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, case, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control.stores.call_filters import moments_of
+from control.stores.call_filters import moments_of, within
 from control.stores.columns import Values
 from control.stores.database import Database
 from control.stores.events import StoredEvent
@@ -79,11 +79,7 @@ class ToolLogFilters:
             wanted = getattr(self, name)
             if wanted is not None:
                 yield tool_logs.c[name] == wanted
-        first, end = moments_of(self.from_date, self.to_date, self.timezone)
-        if first is not None:
-            yield tool_logs.c.created_at >= first
-        if end is not None:
-            yield tool_logs.c.created_at < end
+        yield from within(tool_logs.c.created_at, moments_of(self.from_date, self.to_date, self.timezone))
 
 
 class ToolLogs:
