@@ -30,7 +30,14 @@ from control.outputs import (
     UseProvider,
 )
 from control.policy import CallPolicy
-from control.records import CallFacts, MediaSummary, call_record, media_summary
+from control.records import (
+    CallFacts,
+    MediaProgress,
+    MediaSummary,
+    call_record,
+    media_progress,
+    media_summary,
+)
 from control.timeline import TimelineEvent
 from gateway.order_form import write_order
 from gateway.recording import Recording, RecordingThread
@@ -194,6 +201,11 @@ class CallRunner:
         self._trace: Trace | None = None
         if services.traces is not None:
             self._trace = Trace(services.traces / f"{call_id}.jsonl", self._trace_header(policy))
+
+    @property
+    def progress(self) -> MediaProgress:
+        """What the media has come to so far."""
+        return media_progress(self.bridge)
 
     # --- the call's task
 
