@@ -10,6 +10,8 @@ Both fixtures are stateless functions of session scope, so hypothesis tests may 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
+from importlib import import_module
+from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Any, Protocol, TypeVar
 
 import pytest
@@ -17,6 +19,7 @@ import structlog
 import uvloop
 from hypothesis import settings
 
+from tests.hot_path import modules
 from tests.virtual_time import raise_strays, run_virtual
 
 # An example that takes long here says something about this machine, not about the code.
@@ -32,6 +35,24 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
     "asyncio": asyncio.new_event_loop,
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--compiled", action="store_true", help="fail unless the hot path is compiled (`make test-compiled`)"
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A run that means to test what was compiled must not quietly test the sources."""
+    if not session.config.getoption("compiled"):
+        return
+    if interpreted := [name for name in modules() if not _compiled(name)]:
+        raise pytest.UsageError(f"not compiled: {', '.join(interpreted)}")
+
+
+def _compiled(name: str) -> bool:
+    return str(import_module(name).__file__).endswith(tuple(EXTENSION_SUFFIXES))
 
 
 @pytest.hookimpl(tryfirst=True)
