@@ -62,7 +62,5 @@ class Chronicle:
             data={field: value for field, value in data.items() if field not in secret},
             secret={field: data[field] for field in secret if field in data},
             tool_log=None if tool_run is None else tool_run.log(self._new_id("tlog"), now),
-            draft=()
-            if tool_begun is None
-            else (begun(tool_begun, self._new_id("tlog"), now, occurred_at),),
+            draft=() if tool_begun is None else (begun(tool_begun, self._new_id("tlog"), now, occurred_at),),
         )

@@ -541,9 +541,7 @@ class LiveCall:
 _OURS = ("call.answered", "call.started", "call.ended", "agent.lost", "tool.invoked")
 """Of the media's entries, those whose news the call's machine gives."""
 
-_TELLING = frozenset(
-    {"ai.speech.started", "ai.speech.ended", "barge_in", "agent.cut", "transcript.updated"}
-)
+_TELLING = frozenset({"ai.speech.started", "ai.speech.ended", "barge_in", "agent.cut", "transcript.updated"})
 """Of the media's entries, those with which a turn has come further."""
 
 

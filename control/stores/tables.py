@@ -365,6 +365,8 @@ extractions = Table(
     Column("attempts", Integer, nullable=False),
     # Of a pending one: when it may be tried, or when whoever tries it now has given up.
     Column("next_attempt_at", Instant),
+    # The process that tries it, or tried it last.
+    Column("claimed_by", Text),
     Column("error", Text),
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
