@@ -307,6 +307,8 @@ class LiveCall:
             tool_run=told.tool_run,
             tool_begun=told.tool_begun,
         )
+        if told.tool_begun is not None:
+            entry = replace(entry, draft=entry.draft + self._drafted())
         return self._last_word(entry) if told.name == "call.ended" else entry
 
     def _unextracted(self) -> list[EventRecord]:
