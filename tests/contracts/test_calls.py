@@ -1,8 +1,8 @@
 """Calls: what is saved comes back as it was, late saves harm nothing, lists are complete and in order."""
 
+import asyncio
 import base64
 import json
-import asyncio
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
