@@ -21,7 +21,14 @@ from control.outputs import (
     UseProvider,
 )
 from control.policy import CallPolicy
-from control.records import CallFacts, MediaSummary, call_record, media_summary
+from control.records import (
+    CallFacts,
+    MediaProgress,
+    MediaSummary,
+    call_record,
+    media_progress,
+    media_summary,
+)
 from control.timeline import TimelineEvent
 from gateway.bridge_driver import AgentListener, BridgeDriver, TaskAction
 from gateway.recording import RecordingThread
@@ -145,6 +152,11 @@ class CallRunner:
     def generation(self) -> int:
         """How many media sockets there have been."""
         return self._driver.generation
+
+    @property
+    def progress(self) -> MediaProgress:
+        """What the media has come to so far."""
+        return media_progress(self.bridge)
 
     # --- the call's task
 

@@ -20,6 +20,7 @@ import uvloop
 from hypothesis import settings
 
 from tests.hot_path import modules
+from tests.postgresql_server import HOW, PostgresqlServer, binaries, running
 from tests.virtual_time import raise_strays, run_virtual
 
 # An example that takes long here says something about this machine, not about the code.
@@ -119,3 +120,13 @@ def _on(loop_factory: Callable[[], asyncio.AbstractEventLoop], deadline: float =
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """The tests' own server."""
+    place = binaries()
+    if place is None:
+        pytest.skip(HOW)
+    with running(place) as server:
+        yield server

@@ -117,6 +117,7 @@ TESTS_ACROSS: dict[str, str] = {
     "tests/gateway/test_status_mapping.py": "whole calls: every row of the carriers' status mapping",
     "tests/contracts/test_killed_migration.py": "control/stores/migrating.py, killed at any of its statements",
     "tests/gateway/test_kills.py": "whole calls: what a process owes that was killed, and does when it is back",
+    "tests/gateway/test_left_calls.py": "whole calls: what the record says of one whose process was killed",
     "tests/gateway/test_outages.py": "whole calls over real sockets while databases, receivers and tools are gone",
     "tests/gateway/test_traps.py": "whole calls: the races and traps that others fell into, by number",
     "tests/control/test_bridge_orders.py": "the bridge under orders of a call's machine",
