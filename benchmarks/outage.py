@@ -81,8 +81,9 @@ async def wave(
 
 async def waves(kind: str, outage: Outage, calls: int, seconds: float) -> list[Wave]:
     with tempfile.TemporaryDirectory() as folder:
-        more = {"database_url": outage.database_url} if outage.database_url is not None else {}
-        async with killable_house(Path(folder), agent=EchoBehaviour, far_end=FarEnd(), **more) as house:
+        async with killable_house(
+            Path(folder), agent=EchoBehaviour, far_end=FarEnd(), database=outage.database_url
+        ) as house:
             await house.gateway.start()
             found = [
                 await wave(house, kind, "before", calls, seconds / 3, None),

@@ -23,7 +23,7 @@ from rich.progress import Progress
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 
-from benchmarks import year_of_calls
+from benchmarks import filling, year_of_calls
 from benchmarks.record_questions import Question, lists, month_sums, year_sums
 from benchmarks.record_report import Figure, show, write
 from benchmarks.report import surroundings
@@ -117,7 +117,7 @@ async def prepare(url: str, count: int, console: Console) -> None:
     database = Database(url)
     try:
         await upgrade(database)
-        there = await year_of_calls.kept(database)
+        there = await filling.kept(database)
         if there not in (0, count):
             raise SystemExit(f"the database holds {there:,} of these calls, not {count:,}: use another")
         if not there:
@@ -125,7 +125,7 @@ async def prepare(url: str, count: int, console: Console) -> None:
         if database.postgresql:
             # As autovacuum would within minutes. SQLite is left as the gateway leaves it.
             async with database.write() as connection:
-                for table in ("calls", "call_details", "turns", "call_search"):
+                for table in filling.TABLES:
                     await connection.execute(text(f"ANALYZE {table}"))
     finally:
         await database.close()
@@ -134,11 +134,11 @@ async def prepare(url: str, count: int, console: Console) -> None:
 async def _fill(database: Database, count: int, console: Console) -> None:
     with Progress(console=console) as progress:
         task = progress.add_task("calls written", total=count)
-        number = 1
-        for chunk in year_of_calls.year(count):
-            await year_of_calls.write(database, number, chunk)
-            number += len(chunk)
-            progress.advance(task, len(chunk))
+        async with filling.filling(database) as calls:
+            for chunk in year_of_calls.year(count):
+                await calls.write(chunk)
+                progress.advance(task, len(chunk))
+            console.print("making the indexes")
 
 
 @contextmanager

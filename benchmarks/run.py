@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmarks import report, trial
 from benchmarks.rig import BenchmarkError, build
-from benchmarks.server import RELAY, ServerKind, gateway
+from benchmarks.server import RELAY, ServerKind, compiled, gateway
 from benchmarks.trial import CLEAN_P99_MS, RIG_LOAD_LIMIT, Cores, Load, Trial
 
 RUNS_PER_CANDIDATE = 3
@@ -59,18 +59,20 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 def kinds(options: argparse.Namespace) -> list[ServerKind]:
     """Return the servers asked for, in their order."""
-    known = {
-        "relay": RELAY,
-        "gateway": gateway(
-            transcoding=options.format != "pcmu",
-            command=shlex.split(options.gateway),
-            environment=dict(each.split("=", 1) for each in options.env),
-        ),
+    interpreted = gateway(
+        transcoding=options.format != "pcmu",
+        command=shlex.split(options.gateway),
+        environment=dict(each.split("=", 1) for each in options.env),
+    )
+    known: dict[str, Callable[[], ServerKind]] = {
+        "relay": lambda: RELAY,
+        "gateway": lambda: interpreted,
+        "compiled": lambda: compiled(interpreted),
     }
     names = options.servers.split(",")
     if unknown := [name for name in names if name not in known]:
         raise BenchmarkError(f"no such server: {', '.join(unknown)}; known are {', '.join(known)}")
-    return [known[name] for name in names]
+    return [known[name]() for name in names]
 
 
 def load_of(options: argparse.Namespace, calls: int) -> Load:
@@ -90,10 +92,11 @@ def load_of(options: argparse.Namespace, calls: int) -> Load:
 def interleave(options: argparse.Namespace, cores: Cores, tell: Callable[[Trial], None]) -> list[Trial]:
     """Run every server at every load, in turn, `--repeat` times."""
     trials = []
+    servers = kinds(options)
     for calls in options.calls:
         for turn in range(options.repeat):
             load = replace(load_of(options, calls), seed=options.seed + turn)
-            for kind in kinds(options):
+            for kind in servers:
                 trials.append(trial.run(kind, load, cores, patience=options.patience, quiet=options.quiet))
                 tell(trials[-1])
     return trials

@@ -1,7 +1,7 @@
 """A year of calls, made up: the same for the same seed, and as uneven as real ones.
 
 A few agents have most of the calls, most calls were answered, days are busier than nights, a few words are said all
-the time and most hardly ever. Rows are written as the store writes them, only many at a time.
+the time and most hardly ever. `filling` puts them into a database.
 """
 
 from collections.abc import Iterator
@@ -10,13 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, insert, select
 
 from control.call_record import CallRecord
-from control.stores.call_rows import details_of, row_of
-from control.stores.database import Database
-from control.stores.search import Search
-from control.stores.tables import call_details, calls, turns
 from telephony.causes import CallStatus, Direction, Disposition, EndedReason
 
 TENANT = "tenant_bench"
@@ -146,28 +141,3 @@ def _turns(latencies: Any) -> Iterator[dict[str, object]]:  # noqa: ANN401  # an
             "first_audio_sent_ms": first + 45,
             "first_audio_heard_ms": first + 80,
         }
-
-
-async def kept(database: Database) -> int:
-    """How many of these calls are there."""
-    query = select(func.count()).select_from(calls).where(calls.c.tenant_id == TENANT)
-    async with database.read() as connection:
-        return int(await connection.scalar(query) or 0)
-
-
-async def write(database: Database, first: int, records: list[CallRecord]) -> None:
-    """Write a chunk, whose calls are numbered from `first`, in one transaction."""
-    search = Search(database)
-    numbered = list(enumerate(records, first))
-    stages = [column.name for column in turns.columns if column.name.endswith("_ms")]
-    latencies = [
-        {"call": number, "turn": place, **{stage: turn[stage] for stage in stages}}
-        for number, record in numbered
-        for place, turn in enumerate(record.latency_turns)
-    ]
-    async with database.write() as connection:
-        await connection.execute(insert(calls), [{"id": number, **row_of(each)} for number, each in numbered])
-        await connection.execute(insert(call_details), [row for each in records if (row := details_of(each))])
-        await connection.execute(insert(turns), latencies)
-        entries = [entry for number, each in numbered if (entry := search.entry(number, each))]
-        await connection.execute(search.insertion(), entries)

@@ -156,6 +156,10 @@ class Docket:
         """Publish the end of a tool's run, which is written down with it."""
         self._effects.append(Publish(name, data, tool_run=run))
 
+    def publish_begun(self, name: str, run: ToolRun, /, **data: object) -> None:
+        """Publish the beginning of a tool's run, which is on record from then on."""
+        self._effects.append(Publish(name, data, tool_begun=run))
+
     def perform(self, command: CallCommand, then: Then | None = None) -> None:
         """Have the carrier do something; the timeline says so first."""
         self.publish(f"command.{event_name(type(command))}", command_id=command.command_id)

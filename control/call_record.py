@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
+from control.call_draft import DraftPiece
 from control.tool_log import ToolLog
 from telephony.causes import CallStatus, Direction, Disposition, EndedReason, HangupCause
 
@@ -122,6 +123,8 @@ class EventRecord:
     """The run of a tool that this is the end of: kept with it, apart."""
     extraction_schema: Mapping[str, object] | None = field(default=None, repr=False)
     """Of the call's last event: what is to be extracted from the call from now on."""
+    draft: tuple[DraftPiece, ...] = field(default=(), repr=False)
+    """What is on record of the call's turns and runs from now on: kept with it, apart, until the call has ended."""
 
 
 PUBLISHED = frozenset(

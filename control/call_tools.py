@@ -57,14 +57,15 @@ class CallTools:
         docket = self._docket
         if self._ending.decided or docket.ownership is Ownership.RELEASED:
             return  # nobody hears what would come of it
-        docket.publish("tool.invoked", tool_call_id=asked.tool_call_id, name=asked.name)
-        self._running[asked.tool_call_id] = ToolRun(
+        run = ToolRun(
             tool_call_id=asked.tool_call_id,
             name=asked.name,
             tool_id=self._ports.tool_id(asked.name),
             began=now,
             arguments=asked.arguments,
         )
+        docket.publish_begun("tool.invoked", run, tool_call_id=run.tool_call_id, name=run.name)
+        self._running[run.tool_call_id] = run
         asker = Asker(tool_call_id=asked.tool_call_id)
         request = self._ports.built_in(asked.name, asked.arguments)
         match request:

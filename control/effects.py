@@ -48,6 +48,8 @@ class Publish:
     other streams of events, not in a log (the digits of a sensitive gather)."""
     tool_run: ToolRun | None = None
     """The run of a tool that this is the end of: written down with it."""
+    tool_begun: ToolRun | None = None
+    """The run of a tool that this is the beginning of: on record until its end is."""
 
 
 @dataclass(frozen=True, slots=True)

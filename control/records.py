@@ -1,6 +1,6 @@
 """A call's record: what it was, how it went, and why it ended."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from control.bridge import Bridge
@@ -38,8 +38,53 @@ class MediaSummary:
     @property
     def usage(self) -> Mapping[str, int | float]:
         """What all models together have consumed."""
-        total = sum(self.usages, Usage())
-        return {name: getattr(total, name) for name in total.__slots__}
+        return _together(self.usages)
+
+
+# Utterances, and answers, that may still change when the next comes: transcriptions are late, and cuts are told of the
+# one before. Of a call of hours no more than these is looked at after each turn.
+_LATEST = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaProgress:
+    """What the media of a live call has come to so far; of what grows, the latest."""
+
+    turn_count: int
+    barge_in_count: int
+    tools_called: tuple[str, ...]
+    first_utterance: int
+    """The place of the first of these in the call's transcript, from 0."""
+    transcript: tuple[Mapping[str, object], ...]
+    first_turn: int
+    """Likewise."""
+    latency_turns: tuple[Mapping[str, object], ...]
+    usages: tuple[Usage, ...]
+    ws_unavailable: bool
+
+    @property
+    def usage(self) -> Mapping[str, int | float]:
+        return _together(self.usages)
+
+
+def media_progress(bridge: Bridge) -> MediaProgress:
+    said, answered = bridge.transcript.utterances, bridge.latency.turns
+    return MediaProgress(
+        turn_count=len(bridge.turns.turns),
+        barge_in_count=bridge.turns.barge_ins,
+        tools_called=tuple(bridge.tools.names),
+        first_utterance=max(0, len(said) - _LATEST),
+        transcript=tuple(utterance.as_dict() for utterance in said[-_LATEST:]),
+        first_turn=max(0, len(answered) - _LATEST),
+        latency_turns=tuple(turn.as_dict() for turn in answered[-_LATEST:]),
+        usages=tuple(bridge.usages),
+        ws_unavailable=bridge.ws_unavailable,
+    )
+
+
+def _together(usages: Iterable[Usage]) -> Mapping[str, int | float]:
+    total = sum(usages, Usage())
+    return {name: getattr(total, name) for name in total.__slots__}
 
 
 def media_summary(bridge: Bridge, recording: str | None) -> MediaSummary:

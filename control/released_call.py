@@ -1,13 +1,15 @@
-"""A call that was transferred before this process began: nothing of ours is on it any more, and it has not ended yet.
+"""A call that an earlier process has left behind: how its record ends, from what was on record of it.
 
-Pure. The caller talks to somebody else through the carrier; we only wait for word that this is over, and end the
-record. Nothing here ever touches the leg.
+Pure. Of a call that was transferred nothing of ours is on the line: the caller talks to somebody else through the
+carrier, and we only wait for word that this is over. Any other ends here. Nothing here ever touches the leg.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 
+from control.call_draft import CallDraft, DraftKind
 from control.call_record import CallRecord, EventRecord
 from telephony.calls import HungUp
 from telephony.causes import CallStatus, Disposition, EndedReason, HangupCause
@@ -18,11 +20,16 @@ def is_released(record: CallRecord) -> bool:
     return record.live and record.transferred_to is not None
 
 
-def ended(record: CallRecord, now: datetime, event: HungUp | None = None) -> CallRecord:
+NOTHING = CallDraft()
+
+
+def ended(
+    record: CallRecord, now: datetime, event: HungUp | None = None, draft: CallDraft = NOTHING
+) -> CallRecord:
     """Return the record of a released call that is over: by the carrier's word, or because it is no longer there."""
     at = now if event is None or event.origin.occurred_at is None else min(now, event.origin.occurred_at)
     return replace(
-        record,
+        known(record, (), draft),
         status=CallStatus.COMPLETED,
         disposition=Disposition.TRANSFERRED,
         ended_reason=record.intent or EndedReason.TRANSFER,
@@ -31,16 +38,18 @@ def ended(record: CallRecord, now: datetime, event: HungUp | None = None) -> Cal
     )
 
 
-def abandoned(record: CallRecord, now: datetime, said: Iterable[EventRecord] = ()) -> CallRecord:
+def abandoned(
+    record: CallRecord, now: datetime, said: Iterable[EventRecord] = (), draft: CallDraft = NOTHING
+) -> CallRecord:
     """Return the record of a call whose process has died: it ends here, as an error of ours.
 
     Args:
-        said: the events of what was said, in order: the transcript itself went with the process.
+        said: the events of what was said, in order.
+        draft: what was on record of it, piece by piece.
     """
     answered = record.answered_at is not None
     return replace(
-        record,
-        transcript=record.transcript or tuple(_utterances(record, said)),
+        known(record, said, draft),
         status=CallStatus.COMPLETED if answered else CallStatus.FAILED,
         disposition=Disposition.ANSWERED if answered else Disposition.FAILED,
         ended_reason=EndedReason.ERROR,
@@ -50,13 +59,36 @@ def abandoned(record: CallRecord, now: datetime, said: Iterable[EventRecord] = (
     )
 
 
-def untold(record: CallRecord, said: Iterable[EventRecord]) -> CallRecord:
-    """Return the record of a call that had ended when its process died, before that was told.
+def known(record: CallRecord, said: Iterable[EventRecord], draft: CallDraft) -> CallRecord:
+    """Return the record with what is known of its turns; of a call that was summed up already, it stays as it is.
 
     Args:
         said: as above.
+        draft: as above.
     """
-    return replace(record, transcript=record.transcript or tuple(_utterances(record, said)))
+    if record.transcript or record.latency_turns or record.turn_count or record.usage:
+        return record
+    utterances = draft.data(DraftKind.UTTERANCE)
+    record = replace(
+        record,
+        # What was said, of a call that began before there were drafts.
+        transcript=tuple(utterances) or tuple(_utterances(record, said)),
+        latency_turns=tuple(draft.data(DraftKind.TURN)),
+    )
+    for sums in draft.data(DraftKind.SUMS):
+        record = replace(
+            record,
+            turn_count=sums["turn_count"],
+            barge_in_count=sums["barge_in_count"],
+            tool_call_count=len(sums["tools_called"]),
+            tools_called=tuple(sums["tools_called"]),
+            ws_unavailable=record.ws_unavailable or sums["ws_unavailable"],
+            usage={name: value for name, value in sums["usage"].items() if isinstance(value, int)},
+            currency=sums["currency"],
+            llm_cost=Decimal(sums["llm_cost"]),
+            llm_discount=Decimal(sums["llm_discount"]),
+        )
+    return record
 
 
 def _utterances(record: CallRecord, said: Iterable[EventRecord]) -> Iterator[Mapping[str, object]]:

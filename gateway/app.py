@@ -190,6 +190,7 @@ async def extraction(settings: Settings, house: CallHouse) -> AsyncIterator[None
     work = Extracting(
         house.store,
         extractor,
+        node=house.node,
         clock=lambda: datetime.now(UTC),
         new_id=lambda prefix: f"{prefix}_{token_hex(12)}",
         told=house.news.tell,

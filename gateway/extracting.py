@@ -1,6 +1,7 @@
 """Reads calls that have ended, one after the other, for what their agents want extracted, as long as the gateway runs.
 
 Nobody waits for it. What is owed is in the store: it survives a restart, and a call is read by one process at a time.
+What an earlier process of this name was reading when it died is read again at once.
 An endpoint that fails is asked again later and later; what came of it, or that nothing did, is in the call's timeline.
 """
 
@@ -36,6 +37,7 @@ class Extracting:
         store: Store,
         extractor: Extractor,
         *,
+        node: str,
         clock: Callable[[], datetime],
         new_id: Callable[[str], str],
         told: Callable[[str], None],
@@ -43,11 +45,14 @@ class Extracting:
     ) -> None:
         """
         Args:
+            node: this process, by the name that it has again after a restart.
             clock: the time of day, aware.
             told: called with the tenant of whom something was stored.
         """
         self._store = store
         self._extractor = extractor
+        self._node = node
+        self._given_back = False
         self._clock = clock
         self._new_id = new_id
         self._told = told
@@ -77,11 +82,14 @@ class Extracting:
 
     async def _look(self) -> None:
         now = self._clock()
+        if not self._given_back:
+            await self._store.extractions.give_back(self._node, now)
+            self._given_back = True
         due = await self._store.extractions.next_due()
         room = AT_ONCE - len(self._reading)
         if due is None or due > now or room <= 0:
             return
-        for owed in await self._store.extractions.claim(now, now + CLAIM, room):
+        for owed in await self._store.extractions.claim(now, now + CLAIM, room, node=self._node):
             task = asyncio.create_task(self._read(owed), name=f"{owed.call_id} extraction")
             self._reading[task] = owed
             task.add_done_callback(self._ended)

@@ -28,7 +28,8 @@ from telephony.events import (
     StreamEvent,
     Unrecognised,
 )
-from telephony.frames import MAX_MESSAGE, UNNUMBERED, learn
+from telephony.frames import MAX_MESSAGE, UNNUMBERED
+from telephony.media_layout import learn
 
 # No healthy carrier breaks its protocol. A frame it changed under us may come now and then, and the call goes
 # on; a peer whose every frame is broken (20 ms audio: 500 in this window) is dropped after one second.

@@ -11,6 +11,8 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine, Iterator
+from importlib import import_module
+from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Any, Protocol, TypeVar
 
 import pytest
@@ -18,7 +20,9 @@ import structlog
 import uvloop
 from hypothesis import settings
 
+from tests.hot_path import modules
 from tests.patience import WHOLE_TEST
+from tests.postgresql_server import HOW, PostgresqlServer, binaries, running
 from tests.virtual_time import raise_strays, run_virtual
 
 # An example that takes long here says something about this machine, not about the code.
@@ -31,6 +35,24 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
     "asyncio": asyncio.new_event_loop,
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--compiled", action="store_true", help="fail unless the hot path is compiled (`make test-compiled`)"
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A run that means to test what was compiled must not quietly test the sources."""
+    if not session.config.getoption("compiled"):
+        return
+    if interpreted := [name for name in modules() if not _compiled(name)]:
+        raise pytest.UsageError(f"not compiled: {', '.join(interpreted)}")
+
+
+def _compiled(name: str) -> bool:
+    return str(import_module(name).__file__).endswith(tuple(EXTENSION_SUFFIXES))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -90,3 +112,13 @@ def _on(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> RunAsync:
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """The tests' own server."""
+    place = binaries()
+    if place is None:
+        pytest.skip(HOW)
+    with running(place) as server:
+        yield server

@@ -126,13 +126,20 @@ class KillableHouse:
     """Everybody, and what tests ask of them."""
 
     def __init__(
-        self, folder: Path, gateway: GatewayProcess, carrier: SimulatedTelnyx, backend: Backend, url: str
+        self,
+        folder: Path,
+        gateway: GatewayProcess,
+        carrier: SimulatedTelnyx,
+        backend: Backend,
+        url: str,
+        database: str,
     ) -> None:
         self.folder = folder
         self.gateway = gateway
         self.carrier = carrier
         self.backend = backend
         self._url = url
+        self._database = database
 
     @property
     def data(self) -> Path:
@@ -143,14 +150,18 @@ class KillableHouse:
 
     async def dial(self, to: str = THEIRS) -> str:
         """Have the gateway call somebody; the call's id."""
-        key = (self.data / FIRST_KEY_FILE).read_text().strip()
         body = {"to": to, "from": OURS, "agent_id": "default"}
+        return str((await self.api("POST", "/v1/calls", body))["call_id"])
+
+    async def api(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the gateway something that it does."""
+        key = (self.data / FIRST_KEY_FILE).read_text().strip()
         async with (
             aiohttp.ClientSession(self._url, headers={"Authorization": f"Bearer {key}"}) as http,
-            http.post("/v1/calls", json=body) as answer,
+            http.request(method, path, json=body) as answer,
         ):
-            assert answer.status == 201, await answer.text()
-            return str((await answer.json())["call_id"])
+            assert answer.ok, await answer.text()
+            return await answer.json()
 
     async def calls(self) -> list[CallRecord]:
         """Every call on record."""
@@ -174,7 +185,7 @@ class KillableHouse:
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[Store]:
-        store = await Store.open(f"sqlite:///{self.data / 'offhook.db'}")
+        store = await Store.open(self._database)
         try:
             yield store
         finally:
@@ -183,9 +194,20 @@ class KillableHouse:
 
 @asynccontextmanager
 async def killable_house(
-    folder: Path, *, agent: Script | BehaviourFactory, far_end: FarEnd, **settings: str
+    folder: Path,
+    *,
+    agent: Script | BehaviourFactory,
+    far_end: FarEnd,
+    config: Mapping[str, object] | None = None,
+    database: str | None = None,
+    **settings: str,
 ) -> AsyncIterator[KillableHouse]:
-    """Everybody is there in here but the gateway, which tests start; leaving kills it if it still runs."""
+    """Everybody is there in here but the gateway, which tests start; leaving kills it if it still runs.
+
+    Args:
+        config: more of its agent.
+        database: another than the one in its data folder.
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     carrier = simulated_carrier("telnyx", url, connect, {"far_end": far_end})
@@ -205,13 +227,17 @@ async def killable_house(
                 "drain_s": "1",
                 "egress_allow": "127.0.0.1",
                 "egress_allow_http": "true",
-                "agents": json.dumps({"default": {"name": "default", "webhook_url": backend.url}}),
+                "agents": json.dumps(
+                    {"default": {"name": "default", "webhook_url": backend.url, **(config or {})}}
+                ),
+                **({} if database is None else {"database_url": database}),
                 **account_of(carrier),
                 **settings,
             },
         )
         try:
-            yield KillableHouse(folder, gateway, carrier, backend, url)
+            kept = database or f"sqlite:///{folder / 'data' / 'offhook.db'}"
+            yield KillableHouse(folder, gateway, carrier, backend, url, kept)
         finally:
             await gateway.kill()
             await server.close()

@@ -17,6 +17,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests import hot_path
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("media", "telephony", "control", "gateway")
 BIN = Path(sys.executable).parent
@@ -29,6 +31,7 @@ TESTED_ELSEWHERE = {
     "media/realtime/items.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
     "media/realtime/responses.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
     "media/realtime/rounds.py": "a part of the session: tests/media/test_realtime_session.py and _model.py",
+    "gateway/bridge_driver.py": "the sockets' half of a call: tests/gateway/test_call_runner.py and test_calls.py",
     "gateway/finding.py": "a value without behaviour; every test of findings is made of them",
     "control/requests.py": "values without behaviour; every test of the call's machine is made of them",
     "control/media_orders.py": "values without behaviour; tests of call and bridge are made of them",
@@ -114,6 +117,7 @@ TESTS_ACROSS: dict[str, str] = {
     "tests/gateway/test_status_mapping.py": "whole calls: every row of the carriers' status mapping",
     "tests/contracts/test_killed_migration.py": "control/stores/migrating.py, killed at any of its statements",
     "tests/gateway/test_kills.py": "whole calls: what a process owes that was killed, and does when it is back",
+    "tests/gateway/test_left_calls.py": "whole calls: what the record says of one whose process was killed",
     "tests/gateway/test_outages.py": "whole calls over real sockets while databases, receivers and tools are gone",
     "tests/gateway/test_traps.py": "whole calls: the races and traps that others fell into, by number",
     "tests/control/test_bridge_orders.py": "the bridge under orders of a call's machine",
@@ -377,7 +381,7 @@ def test_what_is_tested_is_what_runs(lock: str) -> None:
 # Commands
 
 MAKEFILE = (ROOT / "Makefile").read_text()
-TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 READ_BY_PEOPLE = ("README.md", "CONTRIBUTING.md")
 
 
@@ -394,7 +398,7 @@ def code_in(name: str) -> str:
 
 @pytest.mark.parametrize("name", READ_BY_PEOPLE)
 def test_every_make_command_a_reader_is_told_is_a_target(name: str) -> None:
-    told = set(re.findall(r"(?:^|&& |; )make ([a-z]+)", code_in(name), re.MULTILINE))
+    told = set(re.findall(r"(?:^|&& |; )make ([a-z-]+)", code_in(name), re.MULTILINE))
     assert told
     assert told <= TARGETS
 
@@ -403,11 +407,17 @@ def test_the_readme_names_the_two_commands_that_do_everything() -> None:
     assert {"make demo", "make test"} <= set(re.findall(r"make [a-z]+", code_in("README.md")))
 
 
+def test_what_is_compiled_is_there() -> None:
+    compiled = hot_path.modules()
+    assert compiled
+    assert {name for name in compiled if not (ROOT / f"{name.replace('.', '/')}.py").is_file()} == set()
+
+
 def test_every_target_is_phony_and_explained() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
     assert phony is not None
     assert set(phony[1].split()) == TARGETS
-    assert set(re.findall(r"^([a-z]+):[^#\n]*## \S", MAKEFILE, re.MULTILINE)) == TARGETS
+    assert set(re.findall(r"^([a-z-]+):[^#\n]*## \S", MAKEFILE, re.MULTILINE)) == TARGETS
 
 
 def offhook_commands() -> set[str]:

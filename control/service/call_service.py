@@ -17,6 +17,7 @@ from control.agents import Agent, ad_hoc_agent
 from control.api.ports import FetchAudio
 from control.brief import CallBrief, CallPorts
 from control.call import Call
+from control.call_draft import CallDraft
 from control.call_gather import GatherView
 from control.call_record import CallRecord
 from control.call_transfer import TransferView
@@ -536,9 +537,16 @@ class CallService:
             return Accepted() if isinstance(request, EndCall) else NOT_IN_PROGRESS
         return NO_CONTROL if record.node == self._parts.node else ELSEWHERE
 
-    async def to_extract(self, record: CallRecord) -> Mapping[str, object] | None:
-        """Return what is to be extracted from a call that has ended without a process, by its agent as it is now."""
-        if not self._parts.extracts or record.agent_id is None or not record.transcript:
+    async def to_extract(self, record: CallRecord, draft: CallDraft) -> Mapping[str, object] | None:
+        """Return what is to be extracted from a call that has ended without a process.
+
+        As was on record of it; else by its agent as it is now.
+        """
+        if not self._parts.extracts or not record.transcript:
+            return None
+        if draft.tells_schema:
+            return draft.schema
+        if record.agent_id is None:
             return None
         try:
             agent = await self._parts.switchboard.agent(record.tenant_id, record.agent_id)

@@ -6,6 +6,7 @@ Pure. Numbers go up by one from where an earlier process stopped; ids are fresh.
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
+from control.call_draft import begun
 from control.call_record import PUBLISHED, CallRecord, EventRecord
 from control.tool_log import ToolRun
 
@@ -41,6 +42,7 @@ class Chronicle:
         *,
         secret: tuple[str, ...] = (),
         tool_run: ToolRun | None = None,
+        tool_begun: ToolRun | None = None,
     ) -> EventRecord:
         """Return what happened as an entry; fields named `secret` go into its webhooks and nowhere else."""
         sequence = None
@@ -60,4 +62,5 @@ class Chronicle:
             data={field: value for field, value in data.items() if field not in secret},
             secret={field: data[field] for field in secret if field in data},
             tool_log=None if tool_run is None else tool_run.log(self._new_id("tlog"), now),
+            draft=() if tool_begun is None else (begun(tool_begun, self._new_id("tlog"), now, occurred_at),),
         )

@@ -21,6 +21,7 @@ from control.api.ports import AudioUnavailable, FetchAudio, FetchedAudio
 from control.brief import ToolFiller
 from control.call import Call
 from control.call_documents import Wait
+from control.call_draft import DraftPiece
 from control.call_ending import NOT_IN_PROGRESS
 from control.call_gather import GatherView
 from control.call_record import CallRecord, EventRecord
@@ -48,6 +49,7 @@ from control.requests import Accepted, Answer, CallRequest, EndCall, Refused
 from control.server_answer import CallChanges
 from control.service.chronicle import Chronicle
 from control.service.commander import Commander
+from control.service.draft import Draft
 from control.service.ledger import Ledger
 from control.service.ports import AgentServers, CallMedia, CarrierAccount, Describe, MediaRoom, Tools, World
 from control.service.server_talk import CallSide, ServerTalk
@@ -133,6 +135,7 @@ class LiveCall:
         self._tickets: dict[str, asyncio.Future[Answer]] = {}
         self._tool_tasks: set[asyncio.Task[None]] = set()
         self._talk: ServerTalk | None = None
+        self._draft = Draft()
         self._audio: dict[str, FetchedAudio] = {}
         """Of fillers, by URL."""
 
@@ -297,8 +300,15 @@ class LiveCall:
 
     def _entry(self, told: Publish) -> EventRecord:
         entry = self._chronicle.entry(
-            told.name, told.data, self._world.now(), secret=told.secret, tool_run=told.tool_run
+            told.name,
+            told.data,
+            self._world.now(),
+            secret=told.secret,
+            tool_run=told.tool_run,
+            tool_begun=told.tool_begun,
         )
+        if told.tool_begun is not None:
+            entry = replace(entry, draft=entry.draft + self._drafted())
         return self._last_word(entry) if told.name == "call.ended" else entry
 
     def _unextracted(self) -> list[EventRecord]:
@@ -318,8 +328,10 @@ class LiveCall:
 
     def _to_extract(self) -> Mapping[str, object] | None:
         """What is wanted of the call; of one in which nobody spoke there is nothing."""
-        schema = self.agent.config.extraction_schema if self.agent is not None else None
-        return schema if self.record.transcript else None
+        return self._wanted() if self.record.transcript else None
+
+    def _wanted(self) -> Mapping[str, object] | None:
+        return self.agent.config.extraction_schema if self.agent is not None else None
 
     def _settle(self, entries: list[EventRecord], after: list[Callable[[], None]]) -> None:
         record = self.record
@@ -466,7 +478,16 @@ class LiveCall:
             self._talk.said(str(event.fields.get("role", "")), str(event.fields.get("text", "")))
         if not event.name.startswith(_OURS):
             entry = self._chronicle.entry(event.name, dict(event.fields), self._world.now())
+            if event.name in _TELLING:
+                entry = replace(entry, draft=self._drafted())
             self.ledger.write(self.record, [entry])
+
+    def _drafted(self) -> tuple[DraftPiece, ...]:
+        """What of the turns so far is not on record yet: no save is made for it, it goes with the next."""
+        if self._media is None or self._media.summary is not None:
+            return ()
+        progress = self._media.progress
+        return self._draft.pieces(progress, self._price(self.record, progress.usages), self._wanted())
 
     def _take_summary(self) -> None:
         summary = self._media.summary if self._media is not None else None
@@ -521,6 +542,9 @@ class LiveCall:
 
 _OURS = ("call.answered", "call.started", "call.ended", "agent.lost", "tool.invoked")
 """Of the media's entries, those whose news the call's machine gives."""
+
+_TELLING = frozenset({"ai.speech.started", "ai.speech.ended", "barge_in", "agent.cut", "transcript.updated"})
+"""Of the media's entries, those with which a turn has come further."""
 
 
 def with_summary(record: CallRecord, summary: MediaSummary) -> CallRecord:

@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from control.agent_run import EffectiveAgent
+from control.call_draft import CallDraft
 from control.call_record import CallRecord, EventRecord
 from control.effects import RunTool
 from control.inputs import ToolFinished
 from control.media_orders import MediaOrder, Report
-from control.records import MediaSummary
+from control.records import MediaProgress, MediaSummary
 from control.server_answer import ServerAnswer, ServerFault
 from control.stores.idempotency import Claim, ClaimOutcome
 from control.timeline import TimelineEvent
@@ -62,6 +63,7 @@ class CallStore(Protocol):
     async def untold_calls(self, node: str) -> list[CallRecord]: ...
     async def last_sequence(self, call_id: str) -> int: ...
     async def said(self, call_id: str) -> list[EventRecord]: ...
+    async def draft(self, call_id: str) -> CallDraft: ...
     async def ping(self) -> float: ...
 
 
@@ -119,6 +121,11 @@ class CallMedia(Protocol):
     @property
     def summary(self) -> MediaSummary | None:
         """What the media came to, once it has ended."""
+        ...
+
+    @property
+    def progress(self) -> MediaProgress:
+        """What the media has come to so far, the latest of it."""
         ...
 
     def order(self, order: MediaOrder) -> None: ...

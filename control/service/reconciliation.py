@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from control import released_call
+from control.call_draft import Begun, CallDraft
 from control.call_record import CallRecord, EventRecord
 from control.inputs import Found, NotFound
 from control.service.call_service import CallService
@@ -93,8 +94,9 @@ class Reconciliation:
                 self._released[record.call_id] = record
             else:
                 log.warning("a call of an earlier process ends", call_id=record.call_id)
-                said = await self._said(record)
-                await self._end(record, released_call.abandoned(record, self._world.wall(), said))
+                said, draft = await self._left(record)
+                ended = released_call.abandoned(record, self._world.wall(), said, draft)
+                await self._end(record, ended, draft)
                 self._world.spawn(self._put_down(record), f"{record.call_id} recovery")
         await self.tell_ends()
 
@@ -118,14 +120,16 @@ class Reconciliation:
         for record in left:
             if not self._service.has(record.call_id):
                 log.warning("the end of an earlier process's call is told", call_id=record.call_id)
-                await self._end(record, released_call.untold(record, await self._said(record)))
+                said, draft = await self._left(record)
+                await self._end(record, released_call.known(record, said, draft), draft)
 
-    async def _said(self, record: CallRecord) -> list[EventRecord]:
+    async def _left(self, record: CallRecord) -> tuple[list[EventRecord], CallDraft]:
+        """What was said in a call, and what else was on record of it."""
         try:
-            return await self._store.said(record.call_id)
+            return await self._store.said(record.call_id), await self._store.draft(record.call_id)
         except StoreUnavailable as fault:
-            log.warning("what was said in a call is not known", call_id=record.call_id, error=str(fault))
-            return []
+            log.warning("what went on in a call is not known", call_id=record.call_id, error=str(fault))
+            return [], released_call.NOTHING
 
     def released_ended(self, integration_id: str, event: HungUp) -> bool:
         """Whether the event, of this account, ends a call that an earlier process had transferred."""
@@ -140,9 +144,13 @@ class Reconciliation:
         if record is None:
             return False
         del self._released[record.call_id]
-        ended = released_call.ended(record, self._world.wall(), event)
-        self._world.spawn(self._end(record, ended), f"{record.call_id} end")
+        self._world.spawn(self._released_ended(record, event), f"{record.call_id} end")
         return True
+
+    async def _released_ended(self, record: CallRecord, event: HungUp | None = None) -> None:
+        wall = self._world.wall()
+        _, draft = await self._left(record)
+        await self._end(record, released_call.ended(record, wall, event, draft), draft)
 
     def unmade(self, record: CallRecord) -> None:
         """A dial was refused because the store did not answer, which may have taken, or yet take, its call.
@@ -152,15 +160,21 @@ class Reconciliation:
         ended = released_call.abandoned(record, self._world.wall())
         self._world.spawn(self._keep_end(record, ended, last_sequence=0), f"{record.call_id} was not made")
 
-    async def _end(self, before: CallRecord, ended: CallRecord) -> None:
+    async def _end(self, before: CallRecord, ended: CallRecord, draft: CallDraft) -> None:
         """Keep the end of a call, and tell of it."""
         try:
             last_sequence = await self._store.last_sequence(before.call_id)
         except StoreUnavailable:
             last_sequence = 1_000_000  # above whatever there is: an order with a gap is an order
-        await self._keep_end(before, ended, last_sequence)
+        await self._keep_end(before, ended, last_sequence, draft)
 
-    async def _keep_end(self, before: CallRecord, ended: CallRecord, last_sequence: int) -> None:
+    async def _keep_end(
+        self,
+        before: CallRecord,
+        ended: CallRecord,
+        last_sequence: int,
+        draft: CallDraft = released_call.NOTHING,
+    ) -> None:
         now, wall = self._world.now(), self._world.wall()
         chronicle = Chronicle(
             ended, new_id=self._world.new_id, begun_at=wall, now=now, last_sequence=last_sequence
@@ -171,13 +185,14 @@ class Reconciliation:
             "ended_reason": ended.ended_reason and ended.ended_reason.value,
         }
         names = ["call.ended"] if ended.answered_at is not None else ["call.failed", "call.ended"]
-        entries = [
+        entries = [_interrupted(chronicle, run, now, wall) for run in draft.runs]
+        entries += [
             chronicle.entry(
                 name, {**facts, **({"call": self._describe(ended)} if name == "call.ended" else {})}, now
             )
             for name in names
         ]
-        entries[-1] = replace(entries[-1], extraction_schema=await self._service.to_extract(ended))
+        entries[-1] = replace(entries[-1], extraction_schema=await self._service.to_extract(ended, draft))
         await self._keeper.save(_next(before, ended), entries)
 
     async def _put_down(self, record: CallRecord) -> None:
@@ -232,7 +247,7 @@ class Reconciliation:
             return  # asked again
         gone = account is None or await self._is_gone(account, record)
         if gone and self._released.pop(record.call_id, None) is not None:
-            await self._end(record, released_call.ended(record, self._world.wall()))
+            await self._released_ended(record)
 
     async def _is_gone(self, account: CarrierAccount, record: CallRecord) -> bool:
         """Whether the carrier says that it is over; a carrier that does not answer has not said so."""
@@ -301,6 +316,13 @@ def _is_about(event: HungUp, record: CallRecord) -> bool:
     if event.origin.leg_id is not None and record.leg_id is not None:
         return event.origin.leg_id == record.leg_id
     return event.origin.carrier_call_id == record.carrier_call_id
+
+
+def _interrupted(chronicle: Chronicle, run: Begun, now: float, wall: datetime) -> EventRecord:
+    """The entry that tells of a run which nobody will ever hear the end of."""
+    log = run.interrupted(wall)
+    data = {"tool_call_id": log.tool_call_id, "name": log.name, "status": log.outcome.value}
+    return replace(chronicle.entry("tool.abandoned", data, now), tool_log=log)
 
 
 def _next(before: CallRecord, ended: CallRecord) -> CallRecord:

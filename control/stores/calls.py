@@ -22,6 +22,7 @@ from control.stores.call_rows import changes_of, details_of, record_of, row_of
 from control.stores.columns import Money
 from control.stores.database import Database
 from control.stores.deliveries import Deliveries
+from control.stores.drafts import Drafts
 from control.stores.errors import Taken
 from control.stores.events import Events
 from control.stores.extractions import Extractions
@@ -68,6 +69,7 @@ class Calls:
         self._search = Search(database)
         self._tool_logs = ToolLogs(database)
         self._extractions = Extractions(database)
+        self._drafts = Drafts(database)
 
     # Its owner
 
@@ -171,6 +173,7 @@ class Calls:
         new = await self._events.append(connection, events)
         await self._tool_logs.append(connection, new)
         await self._extractions.owe(connection, new)
+        await self._drafts.append(connection, record.call_id, record.revision, new)
         if new:
             now = max(stored.event.occurred_at for stored in new)
             await self._deliveries.owe(connection, record.tenant_id, new, record.webhook_url, now)

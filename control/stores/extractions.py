@@ -1,6 +1,7 @@
 """What is to be extracted from calls that have ended: owed with the call's last event, tried until it is had.
 
-An attempt is claimed for as long as it may take: what a process that dies has claimed is due again by itself.
+An attempt is claimed for as long as it may take: what a process that dies has claimed is due again by itself, and as
+soon as it starts again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,8 +55,8 @@ class Extractions:
             due: datetime | None = await connection.scalar(query)
         return due
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[OwedExtraction]:
-        """Take what is due; nobody else is given it before `until`."""
+    async def claim(self, now: datetime, until: datetime, limit: int, *, node: str) -> list[OwedExtraction]:
+        """Take what is due for a process; nobody else is given it before `until`."""
         due = (
             select(extractions.c.call_id)
             .where(extractions.c.state == _PENDING, extractions.c.next_attempt_at <= now)
@@ -68,7 +69,7 @@ class Extractions:
             taken = (
                 update(extractions)
                 .where(extractions.c.call_id.in_(ids))
-                .values(next_attempt_at=until, attempts=extractions.c.attempts + 1)
+                .values(next_attempt_at=until, claimed_by=node, attempts=extractions.c.attempts + 1)
                 .returning(extractions)
             )
             rows = (await connection.execute(taken)).mappings().all() if ids else ()
@@ -103,13 +104,22 @@ class Extractions:
             await self._events.append(connection, [told])
         return True
 
+    async def give_back(self, node: str, now: datetime) -> None:
+        """Have everything tried again now that an earlier process of this name had claimed when it died."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(extractions)
+                .where(extractions.c.claimed_by == node, extractions.c.state == _PENDING)
+                .values(next_attempt_at=now, claimed_by=None)
+            )
+
     async def postpone(self, owed: OwedExtraction, until: datetime, error: str | None = None) -> None:
         """Have it tried again, from `until` on."""
         async with self._database.write() as connection:
             await connection.execute(
                 update(extractions)
                 .where(extractions.c.call_id == owed.call_id, extractions.c.state == _PENDING)
-                .values(next_attempt_at=until, error=error)
+                .values(next_attempt_at=until, claimed_by=None, error=error)
             )
 
     async def _finish(

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
+from control.call_draft import CallDraft
 from control.call_record import CallRecord, EventRecord
 from control.stores.agents import Agents
 from control.stores.call_filters import CallFilters
@@ -22,6 +23,7 @@ from control.stores.calls import Calls, CallState, Deletion
 from control.stores.database import Database
 from control.stores.deliveries import Deliveries
 from control.stores.delivery_log import DeliveryLog
+from control.stores.drafts import Drafts
 from control.stores.events import Events, StoredEvent
 from control.stores.extractions import Extractions
 from control.stores.idempotency import Claim, ClaimOutcome, Idempotency
@@ -47,6 +49,7 @@ class Store:
         self._calls = Calls(database)
         self._call_list = CallList(database)
         self._events = Events(database)
+        self._drafts = Drafts(database)
         self.agents = Agents(database)
         self.deliveries = Deliveries(database)
         self.delivery_log = DeliveryLog(database)
@@ -153,6 +156,10 @@ class Store:
     async def said(self, call_id: str) -> list[EventRecord]:
         """See `Events.said`."""
         return await self._events.said(call_id)
+
+    async def draft(self, call_id: str) -> CallDraft:
+        """See `Drafts.of`."""
+        return await self._drafts.of(call_id)
 
     async def last_sequence(self, call_id: str) -> int:
         """See `Events.last_sequence`."""

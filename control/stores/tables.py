@@ -126,6 +126,17 @@ turns = Table(
 )
 """The latency of every turn of ended calls, for percentiles."""
 
+call_drafts = Table(
+    "call_drafts",
+    metadata,
+    Column("call_id", Text, ForeignKey(calls.c.call_id, ondelete="CASCADE"), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("data", Document, nullable=False),
+)
+"""What is on record of calls that live, piece by piece, until their ends are told."""
+
 events = Table(
     "events",
     metadata,
@@ -354,6 +365,8 @@ extractions = Table(
     Column("attempts", Integer, nullable=False),
     # Of a pending one: when it may be tried, or when whoever tries it now has given up.
     Column("next_attempt_at", Instant),
+    # The process that tries it, or tried it last.
+    Column("claimed_by", Text),
     Column("error", Text),
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),

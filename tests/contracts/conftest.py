@@ -18,7 +18,7 @@ from control.stores.database import Database
 from control.stores.migrating import upgrade
 from control.stores.store import Store
 from tests.conftest import RunAsync
-from tests.postgresql_server import HOW, PostgresqlServer, binaries, running
+from tests.postgresql_server import PostgresqlServer
 
 T = TypeVar("T")
 
@@ -47,16 +47,6 @@ def migrated(url: str) -> None:
         await database.close()
 
     asyncio.run(migrate())
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgresqlServer]:
-    """The tests' own server."""
-    place = binaries()
-    if place is None:
-        pytest.skip(HOW)
-    with running(place) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def told(record: CallRecord, name: str = "extraction.completed") -> EventRecord:
 
 
 async def claimed(store: Store, now: datetime = NOON, until: datetime = LATER) -> list[OwedExtraction]:
-    return await store.extractions.claim(now, until, 10)
+    return await store.extractions.claim(now, until, 10, node="node_1")
 
 
 def test_what_the_last_event_asks_for_is_owed_once(stored: RunWithStore) -> None:
@@ -56,7 +56,9 @@ def test_what_is_claimed_is_nobody_elses_until_the_claim_ends(stored: RunWithSto
     async def scenario(store: Store) -> None:
         for record in records:
             await store.save_call(record, [last_word(record)])
-        taken = await asyncio.gather(*[store.extractions.claim(NOON, LATER, 2) for _ in range(3)])
+        taken = await asyncio.gather(
+            *[store.extractions.claim(NOON, LATER, 2, node="node_1") for _ in range(3)]
+        )
         names = [owed.call_id for each in taken for owed in each]
         names += [
             owed.call_id for owed in await claimed(store)
@@ -151,5 +153,20 @@ def test_whoever_erases_the_call_does_not_wait_for_who_has_read_it(stored: RunWi
                 await somebody_waits(store)
             await erasing.execute(delete(calls).where(own))
         assert not await reading
+
+    stored(scenario)
+
+
+def test_what_a_process_was_at_when_it_died_is_due_when_it_starts_again(stored: RunWithStore) -> None:
+    ours, theirs = ended_call(), ended_call()
+
+    async def scenario(store: Store) -> None:
+        await store.save_call(ours, [last_word(ours)])
+        await claimed(store)
+        await store.save_call(theirs, [last_word(theirs)])
+        await store.extractions.claim(NOON, LATER, 10, node="node_2")
+        await store.extractions.give_back("node_1", NOON)
+        (again,) = await claimed(store)
+        assert (again.call_id, again.attempt) == (ours.call_id, 2)
 
     stored(scenario)

@@ -11,6 +11,7 @@ from typing import Any
 from control.agent_run import AgentDefaults, EffectiveAgent
 from control.agents import Agent, AgentConfig, Source, settings_agent
 from control.api.ports import AudioUnavailable, FetchedAudio
+from control.call_draft import CallDraft, DraftKind
 from control.call_record import CallRecord, EventRecord
 from control.costs import Tariff
 from control.directory import Directory, Unlisted
@@ -19,7 +20,7 @@ from control.inputs import ToolFinished
 from control.live.in_process import ProcessSlots
 from control.media_orders import AgentUp, EndMedia, MediaEnded, MediaOrder, Report, StreamUp
 from control.policy import CallPolicy
-from control.records import MediaSummary
+from control.records import MediaProgress, MediaSummary
 from control.requests import CallRequest
 from control.secrets import SecretKeys, new_key
 from control.server_answer import ServerAnswer, ServerFault
@@ -58,6 +59,18 @@ SUMMARY = MediaSummary(
     usages=(Usage(audio_out=7),),
     ws_unavailable=False,
     recording=None,
+)
+
+PROGRESS = MediaProgress(
+    turn_count=1,
+    barge_in_count=0,
+    tools_called=(),
+    first_utterance=0,
+    transcript=(),
+    first_turn=0,
+    latency_turns=(),
+    usages=(Usage(),),
+    ws_unavailable=False,
 )
 
 # A dollar for each token of audio out, and ten with the spare model.
@@ -151,6 +164,18 @@ class Shelf:
     async def said(self, call_id: str) -> list[EventRecord]:
         await self._answer()
         return [e for e in self.events if (e.call_id, e.name) == (call_id, "transcript.updated")]
+
+    async def draft(self, call_id: str) -> CallDraft:
+        await self._answer()
+        ended = {event.tool_log.tool_call_id for event in self.events if event.tool_log is not None}
+        pieces = {
+            (piece.kind, piece.key): piece
+            for event in self.events
+            if event.call_id == call_id
+            for piece in event.draft
+            if piece.kind is not DraftKind.TOOL or piece.key not in ended
+        }
+        return CallDraft(tuple(pieces[name] for name in sorted(pieces)))
 
     async def ping(self) -> float:
         await self._answer()
@@ -249,6 +274,7 @@ class Media:
         """Whether it takes no notice of its end."""
         self.ending = ending
         """What it will have come to."""
+        self.progress = PROGRESS
 
     def order(self, order: MediaOrder) -> None:
         self.orders.append(order)

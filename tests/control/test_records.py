@@ -5,7 +5,8 @@ from typing import Any
 
 from control.bridge import Bridge
 from control.policy import CallPolicy
-from control.records import CallFacts, call_record
+from control.records import CallFacts, call_record, media_progress, media_summary
+from media.realtime.events import Role
 from telephony.carrier import WIRES
 from telephony.stream import CarrierStream
 
@@ -38,3 +39,16 @@ def test_the_record_of_a_short_call() -> None:
     assert record["timeline"][-1] == {"at": 2.0, "event": "call.ended", "ended_reason": "caller-hangup"}
     assert record["media"]["stream_generations"] == 1
     assert record["has_recording"] is False
+
+
+def test_what_a_long_call_has_come_to_so_far_is_told_by_its_latest() -> None:
+    bridge = Bridge(CallPolicy(), 5.0)
+    for number in range(20):
+        bridge.transcript.text(f"item_{number}", Role.CALLER, f"{number}.", final=True, at=float(number))
+        bridge.latency.caller_stopped(5.0 + number, 0.0)
+    progress = media_progress(bridge)
+    summary = media_summary(bridge, None)
+    assert summary.transcript[progress.first_utterance :] == progress.transcript
+    assert summary.latency_turns[progress.first_turn :] == progress.latency_turns
+    assert (progress.first_utterance, progress.first_turn) == (4, 4)
+    assert progress.usage == summary.usage

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
+from control.call_draft import CallDraft, DraftKind, DraftPiece
 from control.call_record import CallRecord, EventRecord
 from control.released_call import abandoned, ended, is_released
 from telephony.calls import HungUp, Origin
@@ -73,3 +75,38 @@ def test_a_call_whose_process_died_is_an_error_of_ours() -> None:
 
 def test_no_call_ends_before_it_was_answered() -> None:
     assert abandoned(TALKING, BEGUN).ended_at == TALKING.answered_at
+
+
+def test_what_was_on_record_of_its_turns_is_in_the_record() -> None:
+    hello = {"role": "assistant", "content": "Hello.", "timestamp": 1.0, "interrupted": True, "heard_ms": 90}
+    sums = {
+        "turn_count": 3,
+        "barge_in_count": 1,
+        "tools_called": ["look_up"],
+        "ws_unavailable": True,
+        "usage": {"audio_out": 7, "seconds": 1.5},
+        "currency": "EUR",
+        "llm_cost": "0.25",
+        "llm_discount": "0.05",
+    }
+    draft = CallDraft(
+        (
+            DraftPiece(DraftKind.UTTERANCE, "000000", hello),
+            DraftPiece(DraftKind.TURN, "000000", {"turn": 1}),
+            DraftPiece(DraftKind.SUMS, "", sums),
+        )
+    )
+    record = abandoned(TALKING, LATER, (), draft)
+    assert (record.transcript, record.latency_turns) == ((hello,), ({"turn": 1},))
+    assert (record.turn_count, record.barge_in_count) == (3, 1)
+    assert (record.tools_called, record.tool_call_count) == (("look_up",), 1)
+    assert (record.usage, record.ws_unavailable) == ({"audio_out": 7}, True)
+    assert (record.currency, record.llm_cost, record.llm_discount) == (
+        "EUR",
+        Decimal("0.25"),
+        Decimal("0.05"),
+    )
+    # One that was summed up in time is told by that.
+    summed_up = replace(RELEASED, turn_count=9)
+    assert ended(summed_up, LATER, draft=draft).turn_count == 9
+    assert ended(RELEASED, LATER, draft=draft).turn_count == 3

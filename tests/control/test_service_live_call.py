@@ -8,6 +8,7 @@ import pytest
 
 from control.agents import AgentConfig
 from control.call import Call
+from control.call_draft import DraftKind
 from control.dialling import Dialled, DialRequest
 from control.inputs import Found
 from control.media_orders import (
@@ -26,7 +27,7 @@ from media.realtime.events import Usage
 from telephony.causes import CallStatus, EndedReason
 from telephony.commands import Hangup
 from tests.conftest import RunAsync
-from tests.control.service_scene import OURS, SUMMARY, THEIRS, Scene
+from tests.control.service_scene import OURS, PROGRESS, SUMMARY, THEIRS, Scene
 
 TENANT = "default"
 
@@ -73,6 +74,35 @@ def test_what_the_media_follows_is_in_the_timeline_and_what_the_machine_says_onl
         assert names.count("call.answered") == 1
         assert "stream.lost" in names
         assert "speech.started" in [name for _, name in scene.shelf.published(call_id)]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_turn_is_on_record_with_the_entry_that_tells_of_it_and_makes_no_save_of_its_own(
+    virtual: RunAsync,
+) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        schema = {"type": "object"}
+        call_id = await talking(scene, AgentConfig(name="reader", extraction_schema=schema))
+        media = scene.room.media[call_id]
+        media.progress = replace(
+            PROGRESS, transcript=({"role": "assistant", "content": "Hello."},), usages=(Usage(audio_out=7),)
+        )
+        before, record = scene.shelf.saves, scene.shelf.records[call_id]
+        media.follow(TimelineEvent(1.0, "transcript.updated", {"role": "assistant", "text": "Hello."}))
+        media.follow(TimelineEvent(1.0, "ai.speech.started", {}))
+        media.follow(TimelineEvent(1.2, "ai.speech.ended", {}))
+        await asyncio.sleep(LINGER + 1)
+        assert scene.shelf.saves == before + 1
+        draft = await scene.shelf.draft(call_id)
+        assert draft.data(DraftKind.UTTERANCE) == [{"role": "assistant", "content": "Hello."}]
+        assert draft.data(DraftKind.SUMS)[0]["llm_cost"] == "7.000000"
+        assert draft.schema == schema
+        written = [len(event.draft) for event in scene.shelf.events if event.draft]
+        assert written == [3]  # what had not changed since was not written again
+        assert replace(scene.shelf.records[call_id], revision=record.revision) == record
         await scene.close()
 
     virtual(scenario())

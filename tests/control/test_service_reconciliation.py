@@ -7,11 +7,13 @@ from datetime import timedelta
 import pytest
 
 from control.agents import AgentConfig
+from control.call_draft import INTERRUPTED, DraftKind, DraftPiece, begun
 from control.call_record import CallRecord, EventRecord
 from control.dialling import Dialled, DialRequest
 from control.requests import Refused
 from control.service.call_service import STORE_PATIENCE
 from control.service.reconciliation import Reconciliation, is_the_dial
+from control.tool_log import ToolOutcome, ToolRun
 from telephony.calls import HungUp, LegToken
 from telephony.causes import (
     CallStatus,
@@ -163,6 +165,58 @@ def test_what_was_said_before_the_process_died_is_kept_and_read(virtual: RunAsyn
         (said,) = scene.shelf.records["call_left"].transcript
         assert (said["role"], said["content"], said["timestamp"]) == ("user", "Order A seven.", 2.0)
         assert schemas(scene, "call_left") == [SCHEMA]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def draft_of(call_id: str, *pieces: DraftPiece) -> EventRecord:
+    return EventRecord(
+        event_id=f"evt_draft_{call_id}",
+        tenant_id="default",
+        call_id=call_id,
+        agent_id=None,
+        at=2.0,
+        name="ai.speech.ended",
+        sequence=None,
+        occurred_at=BEGUN,
+        draft=pieces,
+    )
+
+
+HEARD = DraftPiece(DraftKind.UTTERANCE, "000000", {"role": "user", "content": "Hi."})
+RUN = ToolRun(tool_call_id="tc_1", name="look_up", began=0.0, arguments="{}")
+
+
+def test_a_tool_that_ran_when_the_process_died_is_told_of_before_the_end(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = LEFT
+        scene.shelf.events.append(draft_of("call_left", begun(RUN, "tlog_1", 0.0, BEGUN)))
+        await asking(scene).recover("node_1")
+        names = scene.shelf.names("call_left")
+        assert names == ["ai.speech.ended", "tool.abandoned", "call.ended"]
+        (log,) = [event.tool_log for event in scene.shelf.events if event.tool_log is not None]
+        assert (log.outcome, log.error) == (ToolOutcome.ABANDONED, INTERRUPTED)
+        await scene.close()
+
+    virtual(scenario())
+
+
+@pytest.mark.parametrize("wanted", [SCHEMA, None])
+def test_what_was_to_be_extracted_is_what_the_call_was_begun_with(
+    virtual: RunAsync, wanted: dict[str, object] | None
+) -> None:
+    async def scenario() -> None:
+        scene = Scene(default=READER, extracts=True)
+        # Its agent was one of this call alone, or is another one by now.
+        agent_id = "agent_adhoc_1" if wanted else "agent_default"
+        scene.shelf.records["call_left"] = replace(LEFT, agent_id=agent_id)
+        schema = DraftPiece(DraftKind.SCHEMA, "", {"schema": wanted})
+        scene.shelf.events.append(draft_of("call_left", HEARD, schema))
+        await asking(scene).recover("node_1")
+        assert scene.shelf.records["call_left"].transcript == (HEARD.data,)
+        assert schemas(scene, "call_left") == [wanted]
         await scene.close()
 
     virtual(scenario())

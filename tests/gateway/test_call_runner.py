@@ -56,7 +56,7 @@ def test_pressure_told_from_within_a_send_repeats_nothing(virtual: RunAsync, tmp
         call = house.runner()
         call.bridge.carrier.playout.write("item", PCMU_8K.silence(8_000))
         link.sent.clear()
-        call._wake(asyncio.get_running_loop().time())
+        call._driver._wake(asyncio.get_running_loop().time())
         call.end("api", after_playout=False)
         await house.calls.idle()
         house.close()

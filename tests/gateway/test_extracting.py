@@ -36,6 +36,7 @@ async def reading(
     work = Extracting(
         store,
         extractor,
+        node="node_1",
         clock=lambda: datetime.now(UTC),
         new_id=lambda prefix: f"{prefix}_x{next(numbers)}",
         told=told.put_nowait,

@@ -5,7 +5,7 @@ import pytest
 from media.audio import Encoding
 from telephony.carrier import WIRES, CarrierWire
 from telephony.events import MediaReceived, Started
-from telephony.frames import learn
+from telephony.media_layout import learn
 
 
 def test_the_table_lists_the_carriers_by_their_own_names() -> None:

@@ -19,7 +19,8 @@ from telephony.events import (
     StreamEvent,
     Unrecognised,
 )
-from telephony.frames import UNNUMBERED, learn
+from telephony.frames import UNNUMBERED
+from telephony.media_layout import learn
 from telephony.twilio.wire import TwilioWire
 
 WIRE = TwilioWire()
