@@ -5,14 +5,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import structlog
+
 from control.agent_sealing import Signer, sealed, sealed_signers, signers, unsealed
 from control.agents import Agent, AgentConfig, Source
-from control.secrets import Cipher
+from control.secrets import Cipher, SecretUnreadable
 from control.stores.agents import AgentFilters, Agents, Draft, Removal, StoredAgent
 from control.stores.keyset import Page
 from control.tool_definition import ToolDefinition
 from control.tool_identity import identified
 from control.webhook_message import new_webhook_secret
+
+log = structlog.get_logger()
 
 # Secrets that sign beside the newest: somebody who rotates again and again does not make every request longer.
 _MOST_RETIRING = 2
@@ -46,7 +50,8 @@ class Tool:
 
 class AgentBook:
     """Driven by the API, and by whoever looks an agent up. Every method may raise `StoreUnavailable`, and those that
-    read agents `SecretUnreadable`: what is stored was encrypted with a key that is not ours."""
+    read an agent `SecretUnreadable`: what is stored was encrypted with a key that is not ours. A list has such an agent
+    all the same, without what is secret."""
 
     def __init__(
         self, agents: Agents, cipher: Cipher, *, new_id: Callable[[str], str], clock: Callable[[], datetime]
@@ -152,16 +157,24 @@ class AgentBook:
         changed = await self._agents.change(tenant_id, agent_id, decide, self._clock())
         return None if changed is None else self._read(changed)
 
-    async def restore(self, tenant_id: str, agent_id: str, version: int) -> Agent | None:
-        """Make what an earlier version was the next one; None if there is no such agent or version."""
+    async def restore(
+        self, tenant_id: str, agent_id: str, version: int, check: Callable[[AgentConfig, AgentConfig], None]
+    ) -> Agent | None:
+        """Make what an earlier version was the next one; None if there is no such agent or version.
+
+        Args:
+            check: is given what the agent is to be and what it is; may raise, and nothing is changed then.
+        """
         earlier = await self._agents.version(tenant_id, agent_id, version)
         if earlier is None:
             return None
         config = self._read(earlier).config
 
         def decide(stored: StoredAgent) -> Draft | None:
-            if self._read(stored).config.said() == config.said():
+            before = self._read(stored).config
+            if before.said() == config.said():
                 return None
+            check(config, before)
             return sealed(config, self._cipher, f"restored from version {version}")
 
         changed = await self._agents.change(tenant_id, agent_id, decide, self._clock())
@@ -192,24 +205,37 @@ class AgentBook:
         """Read a page of them: a large one takes milliseconds, and calls have the loop in between."""
         read = []
         for stored in many:
-            read.append(self._read(stored))
+            read.append(self._listed(stored))
             await asyncio.sleep(0)
         return read
 
+    def _listed(self, stored: StoredAgent) -> Agent:
+        """An agent of a list: one whose secrets no key opens is there without them, and hides none of the others."""
+        try:
+            return self._read(stored)
+        except SecretUnreadable:
+            log.error("an agent's secrets cannot be read", agent_id=stored.agent_id)
+            return _agent(stored, AgentConfig.model_validate(stored.configuration), ())
+
     def _read(self, stored: StoredAgent) -> Agent:
-        return Agent(
-            agent_id=stored.agent_id,
-            version=stored.version,
-            config=unsealed(stored.configuration, stored.secrets, self._cipher),
-            source=Source.STORED,
-            tenant_id=stored.tenant_id,
-            signing=tuple(each.secret for each in self._signers(stored.signing)),
-            created_at=stored.created_at,
-            updated_at=stored.updated_at,
-        )
+        config = unsealed(stored.configuration, stored.secrets, self._cipher)
+        return _agent(stored, config, [each.secret for each in self._signers(stored.signing)])
 
     def _signers(self, kept: bytes | None) -> list[Signer]:
         return [] if kept is None else signers(kept, self._cipher, self._clock())
+
+
+def _agent(stored: StoredAgent, config: AgentConfig, signing: Sequence[str]) -> Agent:
+    return Agent(
+        agent_id=stored.agent_id,
+        version=stored.version,
+        config=config,
+        source=Source.STORED,
+        tenant_id=stored.tenant_id,
+        signing=tuple(signing),
+        created_at=stored.created_at,
+        updated_at=stored.updated_at,
+    )
 
 
 def tool_of(agent: Agent, tool_id: str) -> ToolDefinition:

@@ -48,14 +48,11 @@ class AgentDefaults:
     def unknown_providers(self, config: AgentConfig) -> Iterator[tuple[str, str]]:
         """Every provider that an agent names and nobody knows, with its JSON pointer.
 
-        Whether there is an account of an id is seen when a call begins: accounts come and go.
+        Whether there is an account of an id, the store says (`control.stores.agents`).
         """
-        own = config.provider
-        if own is not None and not self.knows(own) and not is_account_id(own):
-            yield "/provider", own
-        for index, name in enumerate(config.fallback_providers):
-            if not self.knows(name):
-                yield f"/fallback_providers/{index}", name
+        for pointer, name in config.provider_names():
+            if not self.knows(name) and not is_account_id(name):
+                yield pointer, name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +67,8 @@ class EffectiveAgent:
     fallbacks: Mapping[str, SessionConfig] = field(default_factory=dict)
     """Who is asked when the provider fails, in this order, for what."""
     rate_per_minute: Decimal
-    address: ProviderAddress | None = None
-    """Where its sessions are opened; None: where the settings say."""
+    addresses: Mapping[str, ProviderAddress] = field(default_factory=dict)
+    """Where sessions with its tenant's own accounts are opened; with the others it is where the settings say."""
     signing: tuple[str, ...] = field(default=(), repr=False)
     """What proves requests to its servers; none: the gateway's own secret does."""
 
@@ -121,13 +118,18 @@ def changed(agent: EffectiveAgent, changes: CallChanges) -> EffectiveAgent:
         )
     except ValidationError as error:
         raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
-    session = replace(
-        agent.session,
-        instructions=config.instructions or agent.session.instructions,
-        tools=tool_specs(config),
+    tools = tool_specs(config)
+
+    def asked(session: SessionConfig) -> SessionConfig:
+        return replace(session, instructions=config.instructions or session.instructions, tools=tools)
+
+    return replace(
+        agent,
+        config=config,
+        session=asked(agent.session),
+        fallbacks={name: asked(session) for name, session in agent.fallbacks.items()},
+        policy=replace(agent.policy, greeting=config.greeting or None),
     )
-    policy = replace(agent.policy, greeting=config.greeting or None)
-    return replace(agent, config=config, session=session, policy=policy)
 
 
 # What is left out
@@ -271,7 +273,7 @@ def _fallbacks(
     return {
         name: _session(plain, defaults.session_of(name), policy)
         for name in config.fallback_providers
-        if name != provider and defaults.knows(name)
+        if name != provider and (defaults.knows(name) or is_account_id(name))
     }
 
 

@@ -200,8 +200,8 @@ class AgentConfig(Part):
     fallback_providers: tuple[Word, ...] = Field(
         default=(),
         max_length=5,
-        description="Providers of the settings that are tried in this order when its own cannot be had, or is lost in "
-        "mid-call: names of `[providers]`, or `default`.",
+        description="Who is tried in this order when its own provider cannot be had, or is lost in mid-call: names of "
+        "`[providers]`, `default`, or provider accounts (`int_...`).",
     )
     rate_per_minute: Money | None = Field(
         default=None, description="What a minute of its calls costs with the carrier."
@@ -257,6 +257,13 @@ class AgentConfig(Part):
         for index, tool in enumerate(self.tools):
             if tool.filler is not None and tool.filler.phrase is not None:
                 yield f"/tools/{index}/filler/phrase", tool.filler.phrase
+
+    def provider_names(self) -> Iterator[tuple[str, str]]:
+        """Every provider that it names, its own first, with the JSON pointer."""
+        if self.provider is not None:
+            yield "/provider", self.provider
+        for index, name in enumerate(self.fallback_providers):
+            yield f"/fallback_providers/{index}", name
 
     def urls(self) -> Iterator[tuple[str, str]]:
         """Every URL that requests are made to, with its JSON pointer."""

@@ -12,6 +12,7 @@ from control.agent_run import DEFAULT_PROVIDER
 from control.agents import AgentConfig
 from control.costs import ModelPrice
 from control.directory import NumberConfig
+from control.integrations import is_account_id
 from control.templates import wanted
 from control.variables import ALWAYS
 from gateway.configured_agents import DEFAULT, tariff
@@ -137,7 +138,8 @@ def _providers(settings: Settings) -> Iterator[Finding]:
             *(("fallback_providers", each) for each in agent.fallback_providers),
         ]
         for field, provider in places:
-            if provider is not None and provider not in known:
+            # Whether there is an account of an id, only the database knows.
+            if provider is not None and provider not in known and not is_account_id(provider):
                 yield Finding(
                     "error",
                     _dotted(("agents", key, field)),

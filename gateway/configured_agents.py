@@ -79,10 +79,12 @@ def agent_providers(settings: Settings, agent: EffectiveAgent) -> tuple[AgentPro
     """Where this agent's sessions are opened and how they are configured; first its own provider, then those that are
     asked when that one fails."""
     sessions = {agent.provider: agent.session, **agent.fallbacks}
-    first, *others = [_provider(settings, name, session) for name, session in sessions.items()]
-    if agent.address is not None:
-        first = _stored(agent.provider, agent.address, agent.session)
-    return (first, *others)
+    return tuple(
+        _provider(settings, name, session)
+        if (address := agent.addresses.get(name)) is None
+        else _stored(name, address, session)
+        for name, session in sessions.items()
+    )
 
 
 def _stored(name: str, address: ProviderAddress, session: SessionConfig) -> AgentProvider:

@@ -11,7 +11,10 @@ from control.api.reading import validated
 from control.directory import Directory
 from control.egress import EgressRefused
 from control.egress_policy import EgressPolicy
+from control.stores.agents import AccountsMissing
 from control.tool_identity import ToolRefused
+
+_NO_PROVIDER = "there is no such provider"
 
 
 class AgentDesk:
@@ -87,6 +90,8 @@ class AgentDesk:
             return await self.book.add(tenant_id, config, note)
         except ToolRefused as refused:
             raise _unmeant(refused) from None
+        except AccountsMissing as missing:
+            raise _nobodys(missing, config) from None
 
     async def change(
         self, tenant_id: str, agent_id: str, changes: Mapping[str, Any], note: str | None = None
@@ -114,15 +119,41 @@ class AgentDesk:
         """
         self.check_changeable(tenant_id, agent_id)
 
+        wanted: list[AgentConfig] = []
+
         def checked(before: AgentConfig) -> AgentConfig:
             after = edit(before)
             self._check(after, before)
+            wanted.append(after)
             return after
 
         try:
             found = await self.book.change(tenant_id, agent_id, checked, note)
         except ToolRefused as refused:
             raise _unmeant(refused) from None
+        except AccountsMissing as missing:
+            raise _nobodys(missing, wanted[-1]) from None
+        if found is None:
+            raise no_such_agent()
+        return found
+
+    async def restore(self, tenant_id: str, agent_id: str, version: int) -> Agent:
+        """Make what an earlier version was the next one, if it would be taken today.
+
+        Raises:
+            Problem: 404, 409, or 422 where it names what is gone meanwhile.
+        """
+        self.check_changeable(tenant_id, agent_id)
+        wanted: list[AgentConfig] = []
+
+        def check(config: AgentConfig, before: AgentConfig) -> None:
+            self._check(config, before)
+            wanted.append(config)
+
+        try:
+            found = await self.book.restore(tenant_id, agent_id, version, check)
+        except AccountsMissing as missing:
+            raise _nobodys(missing, wanted[-1]) from None
         if found is None:
             raise no_such_agent()
         return found
@@ -145,10 +176,10 @@ class AgentDesk:
                 yield Fault(pointer, refused.detail)
 
     def _missing_providers(self, config: AgentConfig, before: AgentConfig | None) -> Iterator[Fault]:
-        known = () if before is None else (before.provider, *before.fallback_providers)
+        known = [] if before is None else [name for _, name in before.provider_names()]
         for pointer, name in self._unknown_providers(config):
             if name not in known:
-                yield Fault(pointer, "there is no such provider")
+                yield Fault(pointer, _NO_PROVIDER)
 
     def _configured(self, tenant_id: str, agent_id: str) -> Agent | None:
         found = self._directory.agent(agent_id)
@@ -167,6 +198,15 @@ def _unmeant(refused: ToolRefused) -> Problem:
     """Return what is wrong with a list of tools as HTTP says it."""
     fault = Fault(f"/tools{refused.pointer}", refused.detail)
     return Problem(422, "invalid_body", f"{fault.pointer.removeprefix('/')}: {fault.detail}", errors=[fault])
+
+
+def _nobodys(missing: AccountsMissing, config: AgentConfig) -> Problem:
+    """Return which accounts an agent names that its tenant does not have."""
+    faults = [
+        Fault(pointer, _NO_PROVIDER) for pointer, name in config.provider_names() if name in missing.accounts
+    ]
+    first = faults[0]
+    return Problem(422, "invalid_body", f"{first.pointer[1:]}: {first.detail}", errors=faults)
 
 
 def no_such_agent() -> Problem:

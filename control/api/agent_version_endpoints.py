@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from control.agent_differences import differences
-from control.api.agent_desk import AgentDesk, no_such_agent
+from control.api.agent_desk import AgentDesk
 from control.api.agent_endpoints import AGENT, TAG
 from control.api.agent_shapes import (
     AgentShape,
@@ -91,11 +91,8 @@ class AgentVersionEndpoints:
 
     async def restore(self, asked: Asked[NoQuery, NoBody]) -> Answer:
         tenant_id, agent_id = asked.tenant_id, asked.path["agent_id"]
-        self._desk.check_changeable(tenant_id, agent_id)
-        found = await self._desk.book.restore(tenant_id, agent_id, _number(asked.path["version"]))
-        if found is None:
-            raise no_such_agent()
-        return Reply(agent_shape(found))
+        version = _number(asked.path["version"])
+        return Reply(agent_shape(await self._desk.restore(tenant_id, agent_id, version)))
 
 
 def _number(text: str) -> int:

@@ -214,6 +214,8 @@ class IntegrationEndpoints:
                 raise _in_use("release the numbers of the account first")
             case Removal.HAS_CALLS:
                 raise _in_use("calls of the account are going on")
+            case Removal.HAS_AGENTS:
+                raise _in_use("agents name the account as their provider: give them another one first")
             case Removal.DONE:
                 self._desk.changed(integration_id)
                 return web.Response(status=204)
@@ -247,6 +249,7 @@ class IntegrationEndpoints:
                 problem=problem,
                 checked_at=checked_at,
                 live_calls=use.live_calls,
+                agents=use.agents,
                 numbers=use.numbers,
             )
         )

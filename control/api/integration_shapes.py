@@ -46,6 +46,7 @@ class IntegrationStatus(Shape):
     checked_at: Moment | None
     live_calls: int
     numbers: int
+    agents: int = Field(description="Those that name it as their provider, or to fall back on.")
 
 
 class TrialShape(Shape):

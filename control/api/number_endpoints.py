@@ -37,7 +37,7 @@ from control.service.number_office import (
 )
 from control.stores.errors import InvalidCursor
 from control.stores.keyset import MAX_LIMIT
-from control.stores.numbers import ClaimedNumber, Numbers
+from control.stores.numbers import AgentDeleted, ClaimedNumber, Numbers
 from telephony.client_errors import CommandFailed, Verdict
 
 TAG = "Numbers"
@@ -256,7 +256,9 @@ class NumberEndpoints:
         return Reply(Done())
 
     async def _assigned(self, asked: Asked[Any, Any], agent_id: str | None) -> Answer:
-        changed = await self._numbers.assign(asked.tenant_id, asked.path["number_id"], agent_id, self._now())
+        number_id = asked.path["number_id"]
+        with _refusals():
+            changed = await self._numbers.assign(asked.tenant_id, number_id, agent_id, self._now())
         if changed is None:
             raise _no_such_number()
         return Reply(claimed_shape(changed))
@@ -264,7 +266,7 @@ class NumberEndpoints:
     async def _agent(self, tenant_id: str, agent_id: str) -> Agent:
         agent = await self._agents.agent(tenant_id, agent_id)
         if agent is None:
-            raise Problem(422, "agent_not_found", "there is no such agent")
+            raise _no_agent()
         return agent
 
     async def _found(self, asked: Asked[Any, Any]) -> ClaimedNumber | NumberEntry:
@@ -307,6 +309,8 @@ def _refusals() -> Iterator[None]:
     except NoSuchAccount:
         detail = "there is no such carrier account, or it cannot be used"
         raise Problem(422, "carrier_not_configured", detail) from None
+    except AgentDeleted:
+        raise _no_agent() from None
     except CommandFailed as failed:
         text = failed.detail if failed.code is None else f"{failed.code}: {failed.detail}"
         # Wrong credentials are the account's owner's to put right: asking again does not help.
@@ -317,3 +321,7 @@ def _refusals() -> Iterator[None]:
 
 def _no_such_number() -> Problem:
     return Problem(404, "not_found", "there is no such number")
+
+
+def _no_agent() -> Problem:
+    return Problem(422, "agent_not_found", "there is no such agent")

@@ -98,7 +98,7 @@ PROBLEM_CODES: Mapping[str, ProblemCode] = {
     ),
     "audio_unavailable": ProblemCode(422, "The audio cannot be fetched or is none."),
     "integration_in_use": ProblemCode(
-        409, "Numbers or live calls are with the account; `detail` says which."
+        409, "Numbers, agents or live calls are with the account; `detail` says which."
     ),
     "number_claimed": ProblemCode(409, "The number is claimed already."),
     "number_not_available": ProblemCode(422, "None of the tenant's carrier accounts has the number."),

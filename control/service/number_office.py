@@ -16,7 +16,7 @@ import structlog
 
 from control.directory import Directory, NumberEntry
 from control.stores.keys import DEFAULT_TENANT
-from control.stores.numbers import ClaimedNumber, Claiming, Numbers
+from control.stores.numbers import AgentDeleted, ClaimedNumber, Claiming, Numbers
 from telephony.account_numbers import AccountNumber, AccountNumbers
 from telephony.client_errors import CommandFailed
 
@@ -142,7 +142,7 @@ class NumberOffice:
         """Have a number's calls come to this gateway, and keep it.
 
         Raises:
-            NumberTaken, NumberNotThere, NoSuchAccount
+            NumberTaken, NumberNotThere, NoSuchAccount, AgentDeleted
             CommandFailed: the carrier refuses, or cannot be reached.
             StoreUnavailable
         """
@@ -168,6 +168,8 @@ class NumberOffice:
                 raise NumberTaken
             case Claiming.NO_ACCOUNT:
                 raise NoSuchAccount
+            case Claiming.NO_AGENT:
+                raise AgentDeleted
             case Claiming.DONE:
                 return claimed
 

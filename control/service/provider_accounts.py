@@ -1,4 +1,4 @@
-"""Which provider an agent's sessions are opened with: that of the settings, or an account of its tenant's.
+"""Which providers an agent's sessions are opened with: those of the settings, or accounts of its tenant's.
 
 An agent names an account by its id. It is read when a call begins, so that the call gets what is current then; calls
 that live ask for nothing here.
@@ -23,6 +23,7 @@ from control.integrations import (
 from control.secrets import Cipher, SecretUnreadable
 from control.service.switchboard import in_time
 from control.stores.integrations import Integration
+from media.realtime.configuration import SessionConfig
 
 log = structlog.get_logger()
 
@@ -52,21 +53,40 @@ class ProviderAccounts:
         self._allowed = allowed
 
     async def placed(self, tenant_id: str, agent: EffectiveAgent, own_model: str | None) -> EffectiveAgent:
-        """Return the agent with where its sessions are opened, if that is not what the settings say.
+        """Return the agent with where its sessions are opened, where that is not what the settings say.
+
+        A fallback that cannot be used is left out: it is no reason to turn a call away that may never need it.
 
         Args:
             own_model: the model that the agent itself names; else it is the account's.
 
         Raises:
-            ProviderMissing
+            ProviderMissing: it is the agent's own provider that there is not.
             StoreUnavailable: nobody can say in time.
         """
-        if not is_account_id(agent.provider):
+        if not any(map(is_account_id, (agent.provider, *agent.fallbacks))):
             return agent
         async with in_time():
-            address = await self.address(tenant_id, agent.provider)
-        model = own_model or address.model or agent.session.model
-        return replace(agent, address=address, session=replace(agent.session, model=model))
+            if is_account_id(agent.provider):
+                address = await self.address(tenant_id, agent.provider)
+                session = _modelled(agent.session, own_model or address.model)
+                agent = replace(agent, session=session, addresses={agent.provider: address})
+            return await self._with_fallbacks(tenant_id, agent)
+
+    async def _with_fallbacks(self, tenant_id: str, agent: EffectiveAgent) -> EffectiveAgent:
+        addresses, fallbacks = dict(agent.addresses), dict(agent.fallbacks)
+        for name, session in agent.fallbacks.items():
+            if not is_account_id(name):
+                continue
+            try:
+                address = await self.address(tenant_id, name)
+            except ProviderMissing as missing:
+                log.warning("a fallback provider is left out", integration_id=name, why=str(missing))
+                del fallbacks[name]
+            else:
+                addresses[name] = address
+                fallbacks[name] = _modelled(session, address.model)
+        return replace(agent, addresses=addresses, fallbacks=fallbacks)
 
     async def address(self, tenant_id: str, integration_id: str) -> ProviderAddress:
         """Return where an account's sessions are opened, and with what.
@@ -90,3 +110,7 @@ class ProviderAccounts:
         if foreign is not None and not self._allowed(foreign[1]):
             raise ProviderMissing("its address is not allowed any more")
         return provider_address(row.vendor, config)
+
+
+def _modelled(session: SessionConfig, model: str | None) -> SessionConfig:
+    return session if model is None else replace(session, model=model)

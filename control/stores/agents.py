@@ -18,10 +18,11 @@ from sqlalchemy import ColumnElement, Select, delete, exists, insert, select, up
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import LIVE
+from control.integrations import Kind, is_account_id
 from control.stores.columns import Values
 from control.stores.database import Database
 from control.stores.keyset import Keyset, Page
-from control.stores.tables import agent_versions, agents, calls, numbers, tools
+from control.stores.tables import agent_accounts, agent_versions, agents, calls, integrations, numbers, tools
 
 NEWEST = ("-created_at",)
 SORTABLE: dict[str, ColumnElement[Any]] = {
@@ -114,6 +115,14 @@ class Removal(Enum):
     MISSING = auto()
 
 
+class AccountsMissing(Exception):
+    """An agent is to name provider accounts that its tenant does not have."""
+
+    def __init__(self, accounts: Sequence[str]) -> None:
+        super().__init__(f"no such provider accounts: {', '.join(accounts)}")
+        self.accounts = tuple(accounts)
+
+
 Decide = Callable[[StoredAgent], Draft | None]
 """What becomes of an agent: its next version, or None where it stays as it is. May raise: nothing is changed then."""
 
@@ -127,7 +136,11 @@ class Agents:
     async def add(
         self, agent_id: str, tenant_id: str, draft: Draft, now: datetime, *, signing: bytes
     ) -> StoredAgent:
-        """Keep a new agent's first version."""
+        """Keep a new agent's first version.
+
+        Raises:
+            AccountsMissing
+        """
         row = {
             "agent_id": agent_id,
             "tenant_id": tenant_id,
@@ -139,7 +152,7 @@ class Agents:
         }
         async with self._database.write() as connection:
             await connection.execute(insert(agents).values(row))
-            await _keep(connection, agent_id, tenant_id, 1, draft, now)
+            await _keep(connection, agent_id, tenant_id, 1, draft, now, named_before=())
             return await self._one(connection, tenant_id, agent_id)
 
     async def current(self, tenant_id: str, agent_id: str) -> StoredAgent | None:
@@ -206,7 +219,11 @@ class Agents:
     async def change(
         self, tenant_id: str, agent_id: str, decide: Decide, now: datetime
     ) -> StoredAgent | None:
-        """Give an agent its next version; return it as it is then. None if the tenant has no such agent."""
+        """Give an agent its next version; return it as it is then. None if the tenant has no such agent.
+
+        Raises:
+            AccountsMissing: what the version before named may stay, there or not.
+        """
         async with self._database.write() as connection:
             if not await _taken(connection, tenant_id, agent_id):
                 return None
@@ -215,7 +232,8 @@ class Agents:
             if draft is None:
                 return before
             version = before.version + 1
-            await _keep(connection, agent_id, tenant_id, version, draft, now)
+            named = _accounts(before.configuration)
+            await _keep(connection, agent_id, tenant_id, version, draft, now, named_before=named)
             changed = {"version": version, "name": draft.configuration["name"], "updated_at": now}
             await connection.execute(update(agents).where(_is(tenant_id, agent_id)).values(changed))
             return await self._one(connection, tenant_id, agent_id)
@@ -242,6 +260,7 @@ class Agents:
                 return Removal.LIVE
             await connection.execute(update(agents).where(_is(tenant_id, agent_id)).values(deleted_at=now))
             await connection.execute(delete(tools).where(tools.c.agent_id == agent_id))
+            await connection.execute(delete(agent_accounts).where(agent_accounts.c.agent_id == agent_id))
             answered = (numbers.c.tenant_id == tenant_id) & (numbers.c.agent_id == agent_id)
             await connection.execute(update(numbers).where(answered).values(agent_id=None, updated_at=now))
             return Removal.DELETED
@@ -306,7 +325,14 @@ def _agent(row: Values) -> StoredAgent:
 
 
 async def _keep(
-    connection: AsyncConnection, agent_id: str, tenant_id: str, version: int, draft: Draft, now: datetime
+    connection: AsyncConnection,
+    agent_id: str,
+    tenant_id: str,
+    version: int,
+    draft: Draft,
+    now: datetime,
+    *,
+    named_before: Sequence[str],
 ) -> None:
     row = {
         "agent_id": agent_id,
@@ -318,6 +344,40 @@ async def _keep(
     }
     await connection.execute(insert(agent_versions).values(row))
     await _list_tools(connection, agent_id, tenant_id, draft.configuration.get("tools", ()), now)
+    await _list_accounts(connection, agent_id, tenant_id, _accounts(draft.configuration), named_before)
+
+
+def _accounts(configuration: Mapping[str, Any]) -> list[str]:
+    """The provider accounts that a configuration names, each once."""
+    named = [configuration.get("provider"), *(configuration.get("fallback_providers") or ())]
+    return [name for name in dict.fromkeys(named) if name is not None and is_account_id(name)]
+
+
+async def _list_accounts(
+    connection: AsyncConnection,
+    agent_id: str,
+    tenant_id: str,
+    named: Sequence[str],
+    named_before: Sequence[str],
+) -> None:
+    """Have `agent_accounts` say which are named. They stay while the transaction lasts (`Integrations.delete`)."""
+    query = (
+        select(integrations.c.integration_id)
+        .where(
+            integrations.c.tenant_id == tenant_id,
+            integrations.c.integration_id.in_(named),
+            integrations.c.kind == Kind.PROVIDER.value,
+        )
+        .order_by(integrations.c.integration_id)
+        .with_for_update()
+    )
+    there = set((await connection.scalars(query)).all()) if named else set()
+    if missing := [name for name in named if name not in there and name not in named_before]:
+        raise AccountsMissing(missing)
+    await connection.execute(delete(agent_accounts).where(agent_accounts.c.agent_id == agent_id))
+    if there:
+        rows = [{"agent_id": agent_id, "integration_id": name, "tenant_id": tenant_id} for name in there]
+        await connection.execute(insert(agent_accounts), rows)
 
 
 async def _list_tools(

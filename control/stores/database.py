@@ -122,6 +122,14 @@ class Database:
         """An INSERT that knows ON CONFLICT."""
         return postgresql.insert(table) if self.postgresql else sqlite.insert(table)
 
+    async def alone(self, connection: AsyncConnection, what: str) -> None:
+        """Have `what` for this transaction alone, until it ends: others who want it wait. SQLite has one writer anyway.
+
+        Two numbers are another kind of key than `announce`'s one, so neither is taken for the other.
+        """
+        if self.postgresql:
+            await connection.execute(_ALONE, {"what": what})
+
     async def announce(self, connection: AsyncConnection, table: str, column: str) -> None:
         """Say, until this transaction ends, that it may yet commit rows above the last position given out so far.
 
@@ -147,6 +155,7 @@ class Database:
 
 _LAST = "coalesce(pg_sequence_last_value(pg_get_serial_sequence(:table, :column)::regclass), 0)"
 _LAST_GIVEN = text(f"SELECT {_LAST}")
+_ALONE = text("SELECT pg_advisory_xact_lock(1, hashtext(:what))")
 _ANNOUNCE = text(f"SELECT pg_advisory_xact_lock_shared(CAST(:floor AS bigint) | {_LAST})")
 _LOWEST_ANNOUNCED = text(
     "SELECT min((classid::bigint << 32) | objid::bigint) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"

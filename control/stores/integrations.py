@@ -14,7 +14,7 @@ from control.integrations import Kind, Vendor
 from control.stores.columns import Values
 from control.stores.database import Database
 from control.stores.keyset import Keyset, Page
-from control.stores.tables import calls, integrations, numbers
+from control.stores.tables import agent_accounts, calls, integrations, numbers
 
 _SORTABLE: Mapping[str, ColumnElement[Any]] = {
     name: integrations.c[name] for name in ("created_at", "updated_at", "name", "vendor", "kind")
@@ -49,6 +49,8 @@ class Use:
 
     numbers: int
     live_calls: int
+    agents: int
+    """Those whose current version names it."""
 
 
 class Removal(Enum):
@@ -58,6 +60,7 @@ class Removal(Enum):
     MISSING = auto()
     HAS_NUMBERS = auto()
     HAS_CALLS = auto()
+    HAS_AGENTS = auto()
 
 
 class Integrations:
@@ -153,6 +156,8 @@ class Integrations:
                 return Removal.HAS_NUMBERS
             if use.live_calls:
                 return Removal.HAS_CALLS
+            if use.agents:
+                return Removal.HAS_AGENTS
             await connection.execute(delete(integrations).where(_is(tenant_id, integration_id)))
             return Removal.DONE
 
@@ -182,7 +187,11 @@ class Integrations:
         going_on = await connection.scalar(
             select(func.count()).select_from(calls).where(live, with_it(calls))
         )
-        return Use(numbers=held or 0, live_calls=going_on or 0)
+        naming = (agent_accounts.c.tenant_id == tenant_id) & (
+            agent_accounts.c.integration_id == integration_id
+        )
+        named = await connection.scalar(select(func.count()).select_from(agent_accounts).where(naming))
+        return Use(numbers=held or 0, live_calls=going_on or 0, agents=named or 0)
 
     async def _one(self, condition: ColumnElement[bool]) -> Integration | None:
         async with self._database.read() as connection:

@@ -13,7 +13,7 @@ from control.integrations import DEFAULT
 from control.stores.columns import Values
 from control.stores.database import Database
 from control.stores.keyset import Keyset, Page
-from control.stores.tables import integrations, numbers
+from control.stores.tables import agents, integrations, numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,12 @@ class Claiming(Enum):
     """It is claimed already: by the tenant, or by somebody with the same carrier account."""
     NO_ACCOUNT = auto()
     """The carrier account was deleted meanwhile."""
+    NO_AGENT = auto()
+    """The agent was deleted meanwhile."""
+
+
+class AgentDeleted(Exception):
+    """Whoever is to answer a number was deleted meanwhile."""
 
 
 _ROUTE = [numbers.c[name] for name in ("number", "tenant_id", "carrier", "integration_id", "agent_id")]
@@ -93,6 +99,8 @@ class Numbers:
         async with self._database.write() as connection:
             if not await _holds(connection, claimed):
                 return Claiming.NO_ACCOUNT
+            if not await _answers(connection, claimed.tenant_id, claimed.agent_id):
+                return Claiming.NO_AGENT
             row = {column.name: getattr(claimed, column.name) for column in numbers.columns}
             made = await self._database.insert_new(connection, numbers, [row], "number_id")
         return Claiming.DONE if made else Claiming.TAKEN
@@ -131,7 +139,11 @@ class Numbers:
     async def assign(
         self, tenant_id: str, number_id: str, agent_id: str | None, now: datetime
     ) -> ClaimedNumber | None:
-        """Have an agent answer a number, or nobody; None: there is no such number."""
+        """Have an agent answer a number, or nobody; None: there is no such number.
+
+        Raises:
+            AgentDeleted
+        """
         statement = (
             update(numbers)
             .where(_is(tenant_id, number_id))
@@ -139,6 +151,8 @@ class Numbers:
             .returning(*numbers.c)
         )
         async with self._database.write() as connection:
+            if not await _answers(connection, tenant_id, agent_id):
+                raise AgentDeleted
             row = (await connection.execute(statement)).mappings().one_or_none()
         return None if row is None else _claimed(row)
 
@@ -168,6 +182,19 @@ async def _holds(connection: AsyncConnection, claimed: ClaimedNumber) -> bool:
         .with_for_update()
     )
     return await connection.scalar(query) is not None
+
+
+async def _answers(connection: AsyncConnection, tenant_id: str, agent_id: str | None) -> bool:
+    """Whether an agent is there, and stays while the transaction lasts (`Agents.delete` waits for it).
+
+    One that was never stored is of the settings.
+    """
+    query = (
+        select(agents.c.deleted_at)
+        .where(agents.c.tenant_id == tenant_id, agents.c.agent_id == agent_id)
+        .with_for_update()
+    )
+    return agent_id is None or await connection.scalar(query) is None
 
 
 def _is(tenant_id: str, number_id: str) -> ColumnElement[bool]:

@@ -316,6 +316,16 @@ agent_versions = Table(
     Column("note", Text),
 )
 
+agent_accounts = Table(
+    "agent_accounts",
+    metadata,
+    Column("agent_id", Text, ForeignKey(agents.c.agent_id, ondelete="CASCADE"), primary_key=True),
+    Column("integration_id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+)
+"""Which provider accounts the current versions of agents name: none of them can be deleted."""
+Index(None, agent_accounts.c.tenant_id, agent_accounts.c.integration_id)
+
 tools = Table(
     "tools",
     metadata,

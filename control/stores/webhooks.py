@@ -78,6 +78,7 @@ class Webhooks:
         """Keep a new endpoint; False: its tenant has as many as there may be."""
         counted = select(func.count()).select_from(webhooks)
         async with self._database.write() as connection:
+            await self._database.alone(connection, f"webhooks of {webhook.tenant_id}")
             count = await connection.scalar(counted.where(webhooks.c.tenant_id == webhook.tenant_id))
             if (count or 0) >= MOST:
                 return False

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from control.stores.agents import AgentFilters, Draft, Removal, StoredAgent
+from control.integrations import Vendor
+from control.stores.agents import AccountsMissing, AgentFilters, Draft, Removal, StoredAgent
 from control.stores.database import Database
 from control.stores.errors import InvalidSort
+from control.stores.integrations import Removal as Unwanted
 from control.stores.keyset import Page
 from control.stores.store import Store
 from control.stores.tables import numbers
 from tests.contracts.conftest import RunWithStore
 from tests.contracts.records import NOON, call, ended_call
+from tests.contracts.test_integrations import integration
 
 pytestmark = pytest.mark.sockets
 
@@ -253,3 +256,77 @@ async def claimed(url: str, **fields: Any) -> None:
     async with database.write() as connection:
         await connection.execute(insert(numbers).values({**row, **fields}))
     await database.close()
+
+
+OWN, SPARE, CARRIER = (f"int_{each * 24}" for each in "abc")
+
+
+async def with_accounts(store: Store) -> None:
+    for integration_id, vendor in ((OWN, Vendor.XAI), (SPARE, Vendor.REALTIME), (CARRIER, Vendor.TELNYX)):
+        await store.integrations.add(integration(integration_id, tenant_id=TENANT, vendor=vendor))
+    await store.integrations.add(integration(f"int_{'d' * 24}", tenant_id="other", vendor=Vendor.XAI))
+
+
+def test_an_account_that_an_agent_names_is_not_deleted(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await with_accounts(store)
+        await kept(store, provider=OWN, fallback_providers=["default", SPARE, OWN])
+        for account, vendor in ((OWN, Vendor.XAI), (SPARE, Vendor.REALTIME)):
+            assert await store.integrations.delete(TENANT, account) is Unwanted.HAS_AGENTS
+            assert (await store.integrations.use(TENANT, vendor, account)).agents == 1
+        await store.agents.change(TENANT, "agent_1", lambda _: draft(provider=SPARE), LATER)
+        assert await store.integrations.delete(TENANT, OWN) is Unwanted.DONE
+        assert await store.integrations.delete(TENANT, SPARE) is Unwanted.HAS_AGENTS
+        assert await store.agents.delete(TENANT, "agent_1", LATER) is Removal.DELETED
+        assert await store.integrations.delete(TENANT, SPARE) is Unwanted.DONE
+
+    stored(scenario)
+
+
+@pytest.mark.parametrize("nobodys", [f"int_{'0' * 24}", f"int_{'d' * 24}", CARRIER])
+def test_an_agent_names_provider_accounts_of_its_tenant_only(stored: RunWithStore, nobodys: str) -> None:
+    async def scenario(store: Store) -> None:
+        await with_accounts(store)
+        for named in ({"provider": nobodys}, {"fallback_providers": [OWN, nobodys]}):
+            with pytest.raises(AccountsMissing) as missing:
+                await kept(store, **named)
+            assert missing.value.accounts == (nobodys,)
+        first = await kept(store, provider=OWN)
+        with pytest.raises(AccountsMissing):
+            await store.agents.change(TENANT, "agent_1", lambda _: draft(provider=nobodys), LATER)
+        assert await store.agents.current(TENANT, "agent_1") == first
+
+    stored(scenario)
+
+
+def test_a_version_whose_account_is_gone_cannot_be_made_current_again(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await with_accounts(store)
+        await kept(store, provider=OWN)
+        await store.agents.change(TENANT, "agent_1", lambda _: draft(provider=SPARE), LATER)
+        assert await store.integrations.delete(TENANT, OWN) is Unwanted.DONE
+        with pytest.raises(AccountsMissing):
+            await store.agents.change(TENANT, "agent_1", lambda _: draft(provider=OWN), LATER)
+
+    stored(scenario)
+
+
+def test_an_account_is_never_deleted_while_an_agent_begins_to_name_it(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await with_accounts(store)
+        for turn in range(10):
+            account = f"int_{turn:024}"
+            await store.integrations.add(integration(account, tenant_id=TENANT, vendor=Vendor.XAI))
+            made, removal = await asyncio.gather(
+                kept(store, f"agent_{turn}", provider=account),
+                store.integrations.delete(TENANT, account),
+                return_exceptions=True,
+            )
+            there = await store.integrations.get(TENANT, account) is not None
+            if isinstance(made, StoredAgent):
+                assert (removal, there) == (Unwanted.HAS_AGENTS, True)
+            else:
+                assert isinstance(made, AccountsMissing)
+                assert (removal, there) == (Unwanted.DONE, False)
+
+    stored(scenario)

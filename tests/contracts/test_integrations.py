@@ -132,12 +132,16 @@ def test_an_account_with_numbers_or_live_calls_is_not_deleted(stored: RunWithSto
         )
         await store.save_call(live, ())
         assert await store.integrations.delete("default", "int_1") is Removal.HAS_CALLS
-        assert await store.integrations.use("default", Vendor.TELNYX, "int_1") == Use(numbers=0, live_calls=1)
+        assert await store.integrations.use("default", Vendor.TELNYX, "int_1") == Use(
+            numbers=0, live_calls=1, agents=0
+        )
         over = replace(live, status=CallStatus.COMPLETED, ended_at=LATER, revision=live.revision + 1)
         await store.save_call(over, ())
         await claim(store)
         assert await store.integrations.delete("default", "int_1") is Removal.HAS_NUMBERS
-        assert await store.integrations.use("default", Vendor.TELNYX, "int_1") == Use(numbers=1, live_calls=0)
+        assert await store.integrations.use("default", Vendor.TELNYX, "int_1") == Use(
+            numbers=1, live_calls=0, agents=0
+        )
 
     stored(scenario)
 

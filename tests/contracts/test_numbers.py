@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from control.stores.agents import Draft
+from control.stores.agents import Removal as Gone
 from control.stores.database import Database
 from control.stores.integrations import Removal
 from control.stores.keyset import Page
-from control.stores.numbers import ClaimedNumber, Claiming, NumberRoute
+from control.stores.numbers import AgentDeleted, ClaimedNumber, Claiming, NumberRoute
 from control.stores.store import Store
 from control.stores.tables import numbers
 from tests.contracts.conftest import RunWithStore
@@ -175,5 +177,34 @@ def test_a_number_is_assigned_and_released_by_its_tenant_alone(stored: RunWithSt
         assert await room.assign("acme", "num_1", None, later) == number(updated_at=later)
         assert await room.release("acme", "num_1")
         assert not await room.release("acme", "num_1")
+
+    stored(scenario)
+
+
+def test_no_number_is_left_with_a_deleted_agent(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        await store.numbers.claim(number())
+        for turn in range(10):
+            agent_id = f"agent_{turn}"
+            draft = Draft(configuration={"name": "sales"})
+            await store.agents.add(agent_id, "acme", draft, NOON, signing=b"s")
+            assigned, deleted = await asyncio.gather(
+                store.numbers.assign("acme", "num_1", agent_id, NOON),
+                store.agents.delete("acme", agent_id, NOON),
+                return_exceptions=True,
+            )
+            assert deleted is Gone.DELETED
+            assert isinstance(assigned, ClaimedNumber | AgentDeleted)
+            held = await store.numbers.get("acme", "num_1")
+            assert held is not None
+            assert held.agent_id is None
+        with pytest.raises(AgentDeleted):
+            await store.numbers.assign("acme", "num_1", "agent_0", NOON)
+        assert (
+            await store.numbers.claim(number("num_2", number=OTHER, agent_id="agent_0")) is Claiming.NO_AGENT
+        )
+        of_settings = await store.numbers.assign("acme", "num_1", "agent_of_the_file", NOON)
+        assert of_settings is not None
+        assert of_settings.agent_id == "agent_of_the_file"
 
     stored(scenario)

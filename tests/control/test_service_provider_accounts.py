@@ -60,7 +60,7 @@ async def placed(
 def test_an_account_says_where_and_with_which_model_unless_the_agent_names_one(virtual: RunAsync) -> None:
     async def scenario() -> None:
         agent = await placed(Shelf(account()))
-        assert agent.address == ProviderAddress("wss://api.x.ai/v1/realtime", "k", "xai", "grok")
+        assert agent.addresses == {ID: ProviderAddress("wss://api.x.ai/v1/realtime", "k", "xai", "grok")}
         assert agent.session.model == "grok"
         assert (await placed(Shelf(account()), model="own")).session.model == "own"
         assert "'k'" not in repr(agent)
@@ -71,7 +71,7 @@ def test_an_account_says_where_and_with_which_model_unless_the_agent_names_one(v
 @pytest.mark.parametrize("provider", ["default", "openai", "int_x"])
 def test_any_other_name_is_the_provider_of_the_settings(virtual: RunAsync, provider: str) -> None:
     async def scenario() -> None:
-        assert (await placed(Shelf(slow=True), provider=provider)).address is None
+        assert (await placed(Shelf(slow=True), provider=provider)).addresses == {}
 
     virtual(scenario())
 
@@ -91,7 +91,7 @@ def test_an_account_that_is_not_there_or_not_theirs_or_unreadable_is_missing(vir
             with pytest.raises(ProviderMissing):
                 await placed(shelf, tenant=tenant)
         allowed = await placed(Shelf(account(Vendor.REALTIME, own)), allowed=True)
-        assert allowed.address is not None
+        assert ID in allowed.addresses
 
     virtual(scenario())
 

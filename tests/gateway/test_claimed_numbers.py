@@ -260,3 +260,49 @@ def test_an_agent_speaks_through_its_tenants_own_provider(real: RunAsync, tmp_pa
             await server.close()
 
     real(scenario())
+
+
+def test_an_agent_falls_back_on_its_tenants_own_account(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        # The provider of the settings is out of reach, and the first account too.
+        settings = {"realtime_url": "ws://127.0.0.1:9/v1/realtime"}
+        server = AgentServer(GREETS)
+        port = await server.start()
+        try:
+            async with tenancy("telnyx", tmp_path, **settings) as t:
+                accounts = []
+                for where in (9, port):
+                    own = {
+                        "vendor": "realtime",
+                        "name": f"at {where}",
+                        "settings": {"url": f"ws://127.0.0.1:{where}/v1/realtime", "model": f"model-{where}"},
+                    }
+                    accounts.append((await t.acme.ask("POST", "/v1/integrations", json=own)).json)
+                names = [each["integration_id"] for each in accounts]
+                await added(t.acme, t.carrier)
+                agent_id = await t.agent(fallback_providers=names)
+                await t.claimed(agent_id=agent_id)
+                t.carrier.place_call(FIRST, caller=Caller((HEARD, HangUp())))
+                record = await t.over()
+                assert [entry["content"] for entry in record.transcript] == ["Hello."]
+                told = await t.house.gateway.house.store.events(TENANT, limit=1_000)
+                moves = [
+                    each.event.data["to_provider"] for each in told if each.event.name == "agent.failover"
+                ]
+                assert moves == names
+                # What an agent needs is kept, until it needs it no more.
+                path = f"/v1/integrations/{names[1]}"
+                said = await t.acme.ask("DELETE", path)
+                assert (said.status, said.code) == (409, "integration_in_use")
+                assert (await t.acme.ask("GET", f"{path}/status")).json["agents"] == 1
+                freed = await t.acme.ask("PATCH", f"/v1/agents/{agent_id}", json={"fallback_providers": []})
+                assert freed.status == 200
+                assert (await t.acme.ask("DELETE", path)).status == 204
+                # The version that names it cannot be had back.
+                restored = await t.acme.ask("POST", f"/v1/agents/{agent_id}/versions/1/restore")
+                assert (restored.status, restored.code) == (422, "invalid_body")
+                assert [each["pointer"] for each in restored.json["errors"]] == ["/fallback_providers/1"]
+        finally:
+            await server.close()
+
+    real(scenario())
