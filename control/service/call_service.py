@@ -21,7 +21,7 @@ from control.call_draft import CallDraft
 from control.call_gather import GatherView
 from control.call_record import CallRecord
 from control.call_transfer import TransferView
-from control.costs import Tariff, priced
+from control.costs import Tariff, priced, transfer_cost
 from control.dialling import DialFailed, Dialled, DialOutcome, DialRequest
 from control.effects import CommandDone, Instruction, PutDown
 from control.inputs import DrainAsked
@@ -554,6 +554,11 @@ class CallService:
             log.warning("what is to be extracted is not known", call_id=record.call_id, error=str(fault))
             return None
         return None if agent is None else self._parts.reception.to_extract(agent.config)
+
+    def transferred(self, record: CallRecord, seconds: int) -> CallRecord:
+        """Return the record of a call whose transferred caller talked for so long, with what that costs."""
+        cost = transfer_cost(seconds, self._parts.tariff)
+        return replace(record, transfer_duration_seconds=seconds, transfer_cost=cost)
 
     def live_record(self, tenant_id: str, call_id: str) -> CallRecord | None:
         call = self._of_tenant(tenant_id, call_id)
