@@ -96,6 +96,7 @@ TESTED_ELSEWHERE = {
     "gateway/commands/store.py": "tests/gateway/test_commands_db.py, _keys.py and _calls.py go through it",
     "gateway/commands/settings.py": "tests/gateway/test_commands_check.py and _serve.py see what it prints",
     "gateway/commands/terminal.py": "every test of a command reads what it prints and how it exits",
+    "telephony/party_lines.py": "tests/telephony/test_simulated_exchange.py: every leg is on one of its lines",
     "telephony/link.py": "two protocols without code; gateway.links and the memory link implement them",
 }
 
