@@ -37,6 +37,7 @@ TESTED_ELSEWHERE = {
     "control/media_orders.py": "values without behaviour; tests of call and bridge are made of them",
     "control/effects.py": "values without behaviour; every test of the call's machine is made of them",
     "control/api/problem.py": "every refusal in tests/gateway/test_server.py is one",
+    "control/service/parts.py": "values without behaviour; every test of the service's rooms is made of them",
     "control/service/ports.py": "protocols and values; every test of the service's rooms is made of them",
     # The bridge's rooms.
     "control/announcer.py": "a part of the bridge: tests/control/test_bridge_orders.py",
