@@ -27,8 +27,8 @@ from gateway.rest_house import FIRST_KEY_FILE
 from gateway.settings import Settings
 from telephony.caller import Caller, Step
 from telephony.link import Connector
+from telephony.party_lines import PartyLines
 from telephony.simulated_switch import FarEnd
-from telephony.simulation import PartyLines
 from telephony.telnyx.rest_simulator import SimulatedTelnyx
 from telephony.telnyx.simulated_leg import TelnyxLeg
 from telephony.twilio.rest_simulator import SimulatedTwilio
