@@ -163,7 +163,7 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         metrics_port = None
         if settings.metrics_port is not None:
             registry = CollectorRegistry()
-            registry.register(FigureCollector(lambda: _figures(house.calls, ticker)))
+            registry.register(FigureCollector(lambda: _figures(house, ticker)))
             ProcessCollector(registry=registry)
             metrics_port = await stack.enter_async_context(
                 serving(create_metrics_app(registry), settings.metrics_host, settings.metrics_port)
@@ -253,8 +253,9 @@ def twilio_secret(settings: Settings, accounts: Accounts, integration_id: str) -
     return account.auth_token if isinstance(account, TwilioAccount) else None
 
 
-def _figures(calls: Calls, ticker: Ticker) -> Iterable[Figure]:
+def _figures(house: CallHouse, ticker: Ticker) -> Iterable[Figure]:
     """What a scrape is told: totals kept as plain integers, so that no frame pays for them."""
+    calls = house.calls
     counts = calls.counts
     yield Figure("calls_live", "gauge", "Calls going on.", len(calls))
     yield Figure("calls_accepted", "counter", "Calls whose stream started.", counts.accepted)
@@ -262,6 +263,9 @@ def _figures(calls: Calls, ticker: Ticker) -> Iterable[Figure]:
     yield Figure("calls_refused", "counter", "Media sockets refused for want of room.", counts.refused)
     yield Figure("calls_abandoned", "counter", "Media sockets that never said start.", counts.abandoned)
     yield Figure("calls_failed", "counter", "Calls that a fault of ours ended.", counts.failed)
+    yield Figure(
+        "calls_turned_away", "counter", "Callers turned away for a fault of ours.", house.service.faults
+    )
     for reason, number in counts.ended_reasons.items():
         yield Figure("call_ends", "counter", "Ended calls by reason.", number, {"reason": reason})
     received, lost = calls.frames()

@@ -6,10 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.patience import PATIENCE
 from tests.receiver import Received, Receiver
-
-# Real seconds until an event that was owed has not come.
-PATIENCE = 30.0
 
 
 class Backend:

@@ -9,6 +9,7 @@ Both fixtures are stateless functions of session scope, so hypothesis tests may 
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -20,6 +21,7 @@ import uvloop
 from hypothesis import settings
 
 from tests.hot_path import modules
+from tests.patience import WHOLE_TEST
 from tests.postgresql_server import HOW, PostgresqlServer, binaries, running
 from tests.virtual_time import raise_strays, run_virtual
 
@@ -28,9 +30,6 @@ settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
 T = TypeVar("T")
-
-# Real seconds after which a test on real sockets has failed; nothing waits for it to pass.
-DEADLINE = 60.0
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
@@ -56,12 +55,11 @@ def _compiled(name: str) -> bool:
     return str(import_module(name).__file__).endswith(tuple(EXTENSION_SUFFIXES))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on real time have one worker to themselves: they must not compete with each other for the machine."""
-    for item in items:
-        if item.get_closest_marker("sockets") is not None:
-            item.add_marker(pytest.mark.xdist_group("sockets"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores: a test on real time waits for more than half of it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
 
 
 @pytest.fixture(autouse=True)
@@ -93,25 +91,19 @@ def real() -> RunAsync:
     return _on(LOOPS["uvloop"])
 
 
-@pytest.fixture(scope="session")
-def unhurried() -> RunAsync:
-    """`real`, for what starts processes: they take as long as a busy machine takes, which is no failure."""
-    return _on(LOOPS["uvloop"], 5 * DEADLINE)
-
-
 @pytest.fixture(scope="session", params=sorted(LOOPS))
 def each_loop(request: pytest.FixtureRequest) -> RunAsync:
     """`real`, once per kind of loop: for code that touches transports itself."""
     return _on(LOOPS[request.param])
 
 
-def _on(loop_factory: Callable[[], asyncio.AbstractEventLoop], deadline: float = DEADLINE) -> RunAsync:
+def _on(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> RunAsync:
     def run(main: Coroutine[Any, Any, T], /) -> T:
         strays: list[dict[str, Any]] = []
 
         async def watched() -> T:
             asyncio.get_running_loop().set_exception_handler(lambda _, context: strays.append(context))
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout(WHOLE_TEST):
                 return await main
 
         with asyncio.Runner(loop_factory=loop_factory) as runner:

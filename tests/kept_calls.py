@@ -13,7 +13,8 @@ from gateway.call_house import node_of
 from gateway.recording_files import RecordingFiles
 from media.wav import WavHeader
 from tests.contracts.records import ended_call, event
-from tests.whole_house import PATIENCE, House
+from tests.patience import PATIENCE
+from tests.whole_house import House
 
 SECONDS = 2
 AUDIO = os.urandom(SECONDS * 8_000 * 4)

@@ -26,11 +26,10 @@ from gateway.rest_house import FIRST_KEY_FILE
 from telephony.simulated_switch import FarEnd
 from telephony.telnyx.rest_simulator import SimulatedTelnyx
 from tests.backend import Backend
+from tests.patience import PATIENCE
 from tests.whole_house import OURS, TENANT, THEIRS, account_of, free_port, simulated_carrier
 
 ROOT = Path(__file__).parents[1]
-# Real seconds until a process that was to start or to end has not.
-PATIENCE = 60.0
 
 
 class GatewayProcess:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import asyncpg
 
+from tests.patience import PATIENCE
+
 HOW = "no PostgreSQL server is installed (apt-get install postgresql)"
 
 _SETTINGS = {
@@ -46,7 +48,7 @@ def _await_end(process: int) -> None:
     except ProcessLookupError:
         return
     try:
-        ended, _, _ = select.select([watch], [], [], 10)
+        ended, _, _ = select.select([watch], [], [], PATIENCE)
         assert ended, f"process {process} does not end"
     finally:
         os.close(watch)
@@ -82,7 +84,7 @@ class PostgresqlServer:
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
     def start(self) -> None:

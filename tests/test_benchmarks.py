@@ -66,6 +66,7 @@ def test_the_search_ends_within_five_percent_below_the_limit(limit: int) -> None
 
 
 @pytest.mark.sockets
+@pytest.mark.xdist_group("on time")
 @needs_compiler
 def test_every_frame_of_the_echo_profile_comes_back_once_and_to_its_own_call() -> None:
     figures = measured("echo", 2)
@@ -80,6 +81,7 @@ def test_every_frame_of_the_echo_profile_comes_back_once_and_to_its_own_call() -
 
 
 @pytest.mark.sockets
+@pytest.mark.xdist_group("on time")
 @needs_compiler
 def test_a_conversation_is_heard_answered_barged_in_and_cleared() -> None:
     figures = measured("conversation", 6)

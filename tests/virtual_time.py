@@ -17,13 +17,10 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any, TypeVar, TypeVarTuple, cast
 
+from tests.patience import PATIENCE
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-# Real seconds that the world outside may keep a test waiting. A job that takes longer is a hang, or belongs
-# under the marker `sockets`, on real time.
-PATIENCE = 20.0
-
 
 _ASYNCIO = os.path.dirname(asyncio.__file__)
 

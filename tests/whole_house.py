@@ -34,6 +34,7 @@ from telephony.telnyx.simulated_leg import TelnyxLeg
 from telephony.twilio.rest_simulator import SimulatedTwilio
 from telephony.twilio.simulated_call import TwilioCall
 from telephony.webhook_sender import Weather, fair
+from tests.patience import PATIENCE
 
 OURS, THEIRS, OTHER = "+13125550101", "+13125550177", "+13125550188"
 TENANT = "default"
@@ -44,9 +45,6 @@ GREETS = parse_script(
 )
 
 T = TypeVar("T")
-
-# Real seconds until something that was to happen has not.
-PATIENCE = 20.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,8 @@ class CallService:
 
     def __init__(self, parts: Parts) -> None:
         self.draining = False
+        self.faults = 0
+        """How many callers were turned away for a fault of ours."""
         self.gaps = StreamGaps()
         self._parts = parts
         self._world = parts.world
@@ -261,7 +263,11 @@ class CallService:
         """What becomes of it; a fault of ours leaves no caller ringing."""
         try:
             return await self._receive(arrival)
+        except SecretUnreadable as fault:
+            log.error("call refused: its agent cannot be read", call_id=arrival.call_id, reason=str(fault))
+            return None, None, RejectReason.UNAVAILABLE
         except Exception:
+            self.faults += 1
             log.exception("call refused: a fault of ours", call_id=arrival.call_id)
             return None, None, RejectReason.UNAVAILABLE
 
@@ -317,7 +323,11 @@ class CallService:
         return refused is None
 
     async def _destination(self, record: CallRecord) -> Destination | None:
-        """Where the call leads; None: nobody can tell."""
+        """Where the call leads; None: the database cannot tell now.
+
+        Raises:
+            SecretUnreadable: its agent was encrypted with a key that is not ours.
+        """
         if self._parts.keeper.is_failing():  # and would be waited for while it rings
             log.warning("call refused: the database does not answer")
             return None
@@ -330,9 +340,6 @@ class CallService:
             )
         except StoreUnavailable as fault:
             log.warning("call refused: its agent cannot be looked up", reason=str(fault))
-        except Exception:
-            # Ours, or an agent that cannot be read any more: its caller must not be left ringing for that.
-            log.exception("call refused: its agent cannot be looked up", call_id=record.call_id)
         return None
 
     def _unknown(self, carrier: str, integration_id: str, event: CallEvent) -> None:

@@ -22,7 +22,16 @@ from tests.postgresql_server import PostgresqlServer
 
 T = TypeVar("T")
 
+HERE = Path(__file__).parent
 DATABASES = ("sqlite", "postgresql")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker has the server and its template: making them for each costs more than it saves."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.parent == HERE and "[postgresql" in item.name:
+            item.add_marker(pytest.mark.xdist_group("postgresql"))
 
 
 class RunWithStore(Protocol):

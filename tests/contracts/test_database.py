@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from control.stores.database import CONNECTIONS, LOCKED, READERS, Database
 from tests.conftest import RunAsync
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.sockets
 
@@ -86,7 +87,7 @@ def test_what_a_call_waits_for_is_found_while_everybody_reads(database_url: str,
         async with AsyncExitStack() as stack:
             for _ in range(readers):
                 await stack.enter_async_context(database.read())
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 async with database.find() as connection:
                     found: int = await connection.scalar(text("SELECT 7"))
         await database.close()

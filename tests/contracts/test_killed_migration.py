@@ -12,10 +12,9 @@ from sqlalchemy.engine import Engine
 from control.stores.database import Database
 from control.stores.migrating import check_schema, head, upgrade
 from control.stores.store import Store
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-# Real seconds a process may take to get there.
-PATIENCE = 120.0
 
 # Migrates until it has carried out so many statements, says so, and waits for its end.
 PROCESS = """

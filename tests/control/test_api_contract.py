@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.patience import PATIENCE
 from tests.served_api import whole_api
 
 pytestmark = pytest.mark.sockets
@@ -98,7 +99,7 @@ def in_order(document: dict[str, Any]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_every_answer_is_documented_and_none_is_a_fault_of_ours(tmp_path: Path, mode: GenerationMode) -> None:
     with live(tmp_path) as gateway:
-        document = requests.get(f"{gateway.url}/openapi.json", timeout=30).json()
+        document = requests.get(f"{gateway.url}/openapi.json", timeout=PATIENCE).json()
         validate(document)
         schema = schemathesis.openapi.from_dict(document)
         seen: set[int] = set()
@@ -127,7 +128,7 @@ def answered(operation: Any, mode: GenerationMode, gateway: Live, seen: set[int]
         if "follow" in (case.query or {}):
             case.query["follow"] = "0"  # a stream has no end
         response = case.call(
-            base_url=gateway.url, headers={"Authorization": f"Bearer {gateway.secret}"}, timeout=30
+            base_url=gateway.url, headers={"Authorization": f"Bearer {gateway.secret}"}, timeout=PATIENCE
         )
         seen.add(response.status_code)
         assert response.status_code != 500, response.text

@@ -14,6 +14,7 @@ from control.stores.keys import Scope
 from control.stores.webhooks import MOST
 from telephony.caller import AwaitAgent, Edge, HangUp
 from tests.conftest import RunAsync
+from tests.patience import PATIENCE
 from tests.receiver import Receiver
 from tests.served_api import Said, Users, made, whole_api
 from tests.whole_house import House
@@ -48,7 +49,7 @@ class Scene:
 
     async def until(self, path: str, enough: Callable[[Any], bool]) -> Any:
         """What is answered there, once it is enough: somebody writes it down beside us."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 if enough(found := (await self.users.ask("GET", path)).json):
                     return found

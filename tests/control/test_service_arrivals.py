@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from control.agents import AgentConfig
 from control.dialling import Dialled, DialRequest
@@ -80,15 +81,32 @@ def test_a_question_waits_until_it_is_known_who_answers(virtual: RunAsync) -> No
     virtual(scenario())
 
 
-@pytest.mark.parametrize("fault", [StoreUnavailable("locked"), SecretUnreadable("no key"), KeyError("ours")])
-def test_a_call_whose_agent_cannot_be_looked_up_is_refused(virtual: RunAsync, fault: Exception) -> None:
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (StoreUnavailable("locked"), RejectReason.BUSY),  # the same call may succeed later
+        (SecretUnreadable("no key"), RejectReason.UNAVAILABLE),
+        (KeyError("ours"), RejectReason.UNAVAILABLE),
+    ],
+    ids=["database", "key", "ours"],
+)
+def test_a_call_whose_agent_cannot_be_looked_up_is_refused(
+    virtual: RunAsync, fault: Exception, reason: RejectReason
+) -> None:
     async def scenario() -> None:
         scene = Scene()
         scene.books.fault = fault
-        call_id = await scene.rings()
-        await scene.settles()
+        with capture_logs() as logs:
+            call_id = await scene.rings()
+            await scene.settles()
+        # A fault of ours alone is shown with where it came from, and counted.
+        ours = isinstance(fault, KeyError)
+        assert scene.service.faults == ours
+        assert [line["event"] for line in logs if line.get("exc_info")] == [
+            "call refused: a fault of ours"
+        ] * ours
         (reject,) = scene.account.of(Reject)
-        assert reject.reason is RejectReason.BUSY
+        assert reject.reason is reason
         assert scene.room.media == {}
         scene.hung_up("leg-a")
         await scene.settles()

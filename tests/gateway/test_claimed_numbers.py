@@ -19,9 +19,10 @@ from telephony.simulated_switch import Cause, FarEnd
 from telephony.telnyx.rest_simulator import SimulatedTelnyx
 from telephony.twilio.rest_simulator import SimulatedTwilio
 from tests.conftest import RunAsync
+from tests.patience import PATIENCE
 from tests.second_account import ALLOWED, NUMBERS, added, second_carrier
 from tests.served_api import Users, made, whole_api
-from tests.whole_house import GREETS, PATIENCE, THEIRS, House
+from tests.whole_house import GREETS, THEIRS, House
 
 pytestmark = pytest.mark.sockets
 

@@ -106,7 +106,7 @@ async def all_are_over(house: KillableHouse) -> None:
         raise AssertionError(f"not over: {left}; the log: {house.gateway.log}") from None
 
 
-def test_a_crash_in_the_middle_of_calls_ends_them_as_our_error(unhurried: RunAsync, tmp_path: Path) -> None:
+def test_a_crash_in_the_middle_of_calls_ends_them_as_our_error(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with killable_house(tmp_path, agent=TELLS, far_end=LISTENS) as house:
             await house.gateway.start()
@@ -127,11 +127,11 @@ def test_a_crash_in_the_middle_of_calls_ends_them_as_our_error(unhurried: RunAsy
             assert len(calls) == len(house.recordings()) == 3
             await house.gateway.stop()
 
-    unhurried(scenario())
+    real(scenario())
 
 
 def test_a_crash_in_the_middle_of_deliveries_loses_none_and_doubles_have_one_id(
-    unhurried: RunAsync, tmp_path: Path
+    real: RunAsync, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
         async with killable_house(tmp_path, agent=GREETS, far_end=HEARS_OUT) as house:
@@ -149,10 +149,10 @@ def test_a_crash_in_the_middle_of_deliveries_loses_none_and_doubles_have_one_id(
             assert {call.status for call in await house.calls()} == {CallStatus.COMPLETED}
             await house.gateway.stop()
 
-    unhurried(scenario())
+    real(scenario())
 
 
-def test_crashes_at_any_moment_strand_no_call_and_lose_no_event(unhurried: RunAsync, tmp_path: Path) -> None:
+def test_crashes_at_any_moment_strand_no_call_and_lose_no_event(real: RunAsync, tmp_path: Path) -> None:
     print(f"OFFHOOK_KILLS_SEED={SEED}")
     chance = Random(SEED)
 
@@ -171,7 +171,7 @@ def test_crashes_at_any_moment_strand_no_call_and_lose_no_event(unhurried: RunAs
     for first in range(0, KILLS, KILLS_OF_ONE):
         folder = tmp_path / str(first)
         folder.mkdir()
-        unhurried(scenario(folder, min(KILLS_OF_ONE, KILLS - first)))
+        real(scenario(folder, min(KILLS_OF_ONE, KILLS - first)))
 
 
 async def _use_and_kill(house: KillableHouse, chance: Random) -> None:

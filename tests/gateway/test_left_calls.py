@@ -126,7 +126,7 @@ async def is_counted_once(house: KillableHouse, call_id: str) -> None:
 
 
 def test_what_was_said_measured_and_used_outlives_the_process(
-    unhurried: RunAsync, tmp_path: Path, database: str | None
+    real: RunAsync, tmp_path: Path, database: str | None
 ) -> None:
     async def scenario() -> None:
         async with a_house(tmp_path, database, STAYS) as (house, _, _):
@@ -143,11 +143,11 @@ def test_what_was_said_measured_and_used_outlives_the_process(
             assert latency["llm_ttfb_ms"]["count"] == 3
             await house.gateway.stop()
 
-    unhurried(scenario())
+    real(scenario())
 
 
 def test_a_call_is_read_although_its_process_died_while_it_was(
-    unhurried: RunAsync, tmp_path: Path, database: str | None
+    real: RunAsync, tmp_path: Path, database: str | None
 ) -> None:
     async def scenario() -> None:
         async with a_house(tmp_path, database, LEAVES) as (house, reader, _):
@@ -163,11 +163,11 @@ def test_a_call_is_read_although_its_process_died_while_it_was(
             await is_counted_once(house, call_id)
             await house.gateway.stop()
 
-    unhurried(scenario())
+    real(scenario())
 
 
 def test_a_tool_that_ran_when_its_process_died_is_in_the_log_as_interrupted(
-    unhurried: RunAsync, tmp_path: Path, database: str | None
+    real: RunAsync, tmp_path: Path, database: str | None
 ) -> None:
     async def scenario() -> None:
         async with a_house(tmp_path, database, ASKS_ON) as (house, _, shop):
@@ -191,4 +191,4 @@ def test_a_tool_that_ran_when_its_process_died_is_in_the_log_as_interrupted(
             assert names.index("tool.abandoned") < names.index("call.ended")
             await house.gateway.stop()
 
-    unhurried(scenario())
+    real(scenario())

@@ -27,7 +27,8 @@ from tests.outage import KINDS, NoServer, Outage, outage_of
 from tests.receiver import Received, Receiver, saying
 from tests.whole_house import OTHER, THEIRS, House, free_port, whole_house
 
-pytestmark = pytest.mark.sockets
+# One after the other: what they hold is how late frames may be.
+pytestmark = [pytest.mark.sockets, pytest.mark.xdist_group("on time")]
 
 # Seconds for which something is gone. `benchmarks/outage.py` has it gone for 30.
 OUTAGE = 6.0

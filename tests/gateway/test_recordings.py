@@ -26,6 +26,7 @@ from telephony.simulated_switch import FarEnd
 from tests.conftest import RunAsync
 from tests.kept_calls import WAV, kept_call, leave_file, no_file, until
 from tests.object_store import s3_server
+from tests.patience import PATIENCE
 from tests.receiver import Receiver
 from tests.tones import Samples, samples, stretches
 from tests.whole_house import THEIRS, House, free_port, whole_house
@@ -342,7 +343,7 @@ def test_a_kill_during_the_upload_loses_nothing(real: RunAsync, tmp_path: Path) 
             async with never_answering() as (port, reached):
                 settings = {**s3.settings(), "recording_store_endpoint": f"http://127.0.0.1:{port}"}
                 process = await serving(data, settings)
-                async with asyncio.timeout(40):
+                async with asyncio.timeout(PATIENCE):
                     await reached.wait()
                 process.send_signal(signal.SIGKILL)
                 await process.wait()
