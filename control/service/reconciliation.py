@@ -21,6 +21,7 @@ from control.service.call_service import CallService
 from control.service.chronicle import Chronicle
 from control.service.keeper import Keeper
 from control.service.live_call import LiveCall
+from control.service.neighbours import Neighbours
 from control.service.ports import CallStore, CarrierAccount, CarrierAccounts, Describe, World
 from control.stores.errors import StoreUnavailable
 from telephony.calls import HungUp
@@ -36,6 +37,10 @@ PERIOD = 30.0
 _SETTLED = 30.0
 # Questions to one carrier at a time: they share its rate limit with calls.
 _AT_A_TIME = 8
+# Seconds of silence after which the calls of a process that shares the database end if their carrier says that they are
+# over, and after which they end whatever it says: who is cut off for so long has hardly a call left.
+SILENT = 180.0
+GONE = 900.0
 # Seconds that a start waits for a journal to be replayed, and between looks; then it is seen to later.
 _JOURNAL_PATIENCE = 2.0
 _LOOK = 0.05
@@ -60,6 +65,10 @@ class Reconciliation:
         self._accounts = accounts
         self._world = world
         self._describe = describe
+        self._neighbours = Neighbours(store, world)
+        self._node: str | None = None
+        self._told_of: set[str] = set()
+        """Silent nodes whose untold ends were seen to."""
         self._released: dict[str, CallRecord] = {}
         self._unsettled: str | None = None
         """The node whose calls are still to be settled: the store did not answer."""
@@ -73,6 +82,7 @@ class Reconciliation:
 
     async def recover(self, node: str) -> None:
         """Settle the calls that this node had when it died."""
+        self._node = node
         if not await self._journal_is_replayed():
             log.error(
                 "calls of an earlier process are not settled yet: a journal may tell how they have ended"
@@ -94,11 +104,15 @@ class Reconciliation:
                 self._released[record.call_id] = record
             else:
                 log.warning("a call of an earlier process ends", call_id=record.call_id)
-                said, draft = await self._left(record)
-                ended = released_call.abandoned(record, self._world.wall(), said, draft)
-                await self._end(record, ended, draft)
-                self._world.spawn(self._put_down(record), f"{record.call_id} recovery")
+                await self._abandon(record)
         await self.tell_ends()
+
+    async def _abandon(self, record: CallRecord) -> None:
+        """End a call whose media died with its process."""
+        said, draft = await self._left(record)
+        ended = released_call.abandoned(record, self._world.wall(), said, draft)
+        await self._end(record, ended, draft)
+        self._world.spawn(self._put_down(record), f"{record.call_id} recovery")
 
     async def _journal_is_replayed(self) -> bool:
         """Whether the store knows everything; a journal that was left takes a moment."""
@@ -117,6 +131,9 @@ class Reconciliation:
             log.error("calls of an earlier process are not told of yet", error=str(fault))
             return
         self._untold = None
+        await self._tell(left)
+
+    async def _tell(self, left: list[CallRecord]) -> None:
         for record in left:
             if not self._service.has(record.call_id):
                 log.warning("the end of an earlier process's call is told", call_id=record.call_id)
@@ -130,6 +147,41 @@ class Reconciliation:
         except StoreUnavailable as fault:
             log.warning("what went on in a call is not known", call_id=record.call_id, error=str(fault))
             return [], released_call.NOTHING
+
+    # What another process left, that does not come back
+
+    async def succeed(self) -> None:
+        """See to the calls of processes that share the database and have not been heard of for long.
+
+        Silence is no proof: a process that is cut off from the database keeps its calls and its journal. So at first
+        only what the carrier says is over ends, and legs are hung up much later.
+        """
+        if self._node is None:
+            return
+        if self._keeper.is_failing():
+            self._neighbours.forget()
+            return
+        try:
+            silences = await self._neighbours.silent(self._node)
+            silences = {node: silence for node, silence in silences.items() if silence >= SILENT}
+            self._told_of &= silences.keys()
+            for node, silence in silences.items():
+                await self._succeed(node, silence)
+        except StoreUnavailable as fault:
+            log.warning("other processes' calls are not known", error=str(fault))
+
+    async def _succeed(self, node: str, silence: float) -> None:
+        for record in await self._store.live_calls(node):
+            if released_call.is_released(record):
+                self._released.setdefault(record.call_id, record)
+                continue
+            account = await self._accounts.fetch(record.carrier, record.integration_id)
+            if silence >= GONE or account is None or await self._is_gone(account, record):
+                log.warning("a call of a silent process ends", call_id=record.call_id, node=node)
+                await self._abandon(record)
+        if node not in self._told_of:
+            self._told_of.add(node)
+            await self._tell(await self._store.untold_calls(node))
 
     def released_ended(self, integration_id: str, event: HungUp) -> bool:
         """Whether the event, of this account, ends a call that an earlier process had transferred."""
@@ -222,6 +274,7 @@ class Reconciliation:
             if self._unsettled is not None:
                 await self.recover(self._unsettled)
             await self.tell_ends()
+            await self.succeed()
             await self.ask()
 
     async def ask(self) -> None:

@@ -34,6 +34,8 @@ from control.stores.tool_logs import ToolLogs
 from telephony.causes import CallStatus
 
 _LIVE = sorted(LIVE)
+_LAST_WORDS = frozenset({"call.failed", "call.ended"})
+"""What is told of a call once."""
 # Calls; more than begin in the time of the longest, and few enough to be looked through while a process starts.
 _LATEST = 100_000
 
@@ -170,6 +172,10 @@ class Calls:
     async def _append(
         self, connection: AsyncConnection, record: CallRecord, events: Sequence[EventRecord]
     ) -> None:
+        if any(each.name == "call.ended" for each in events) and await self._is_told(
+            connection, record.call_id
+        ):
+            events = [each for each in events if each.name not in _LAST_WORDS]
         new = await self._events.append(connection, events)
         await self._tool_logs.append(connection, new)
         await self._extractions.owe(connection, new)
@@ -177,6 +183,14 @@ class Calls:
         if new:
             now = max(stored.event.occurred_at for stored in new)
             await self._deliveries.owe(connection, record.tenant_id, new, record.webhook_url, now)
+
+    async def _is_told(self, connection: AsyncConnection, call_id: str) -> bool:
+        """Whether the call's end was told already: by us, or by another process that took its owner for dead.
+
+        The call's row is locked by now: of two that tell of it at once, the second sees the first.
+        """
+        told = select(events.c.position).where(events.c.call_id == call_id, events.c.name == "call.ended")
+        return await connection.scalar(told.limit(1)) is not None
 
     # Others that change it
 

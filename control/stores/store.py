@@ -9,7 +9,7 @@ worker). Whatever the database fails at is `StoreUnavailable`.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import text
@@ -31,6 +31,7 @@ from control.stores.integrations import Integrations
 from control.stores.keys import Keys
 from control.stores.keyset import Page
 from control.stores.migrating import check_schema, upgrade
+from control.stores.nodes import Nodes
 from control.stores.numbers import Numbers
 from control.stores.platform import Platform
 from control.stores.recordings import Recordings
@@ -50,6 +51,7 @@ class Store:
         self._call_list = CallList(database)
         self._events = Events(database)
         self._drafts = Drafts(database)
+        self._nodes = Nodes(database)
         self.agents = Agents(database)
         self.deliveries = Deliveries(database)
         self.delivery_log = DeliveryLog(database)
@@ -160,6 +162,14 @@ class Store:
     async def draft(self, call_id: str) -> CallDraft:
         """See `Drafts.of`."""
         return await self._drafts.of(call_id)
+
+    async def beat(self, node: str, now: datetime) -> None:
+        """See `Nodes.beat`."""
+        await self._nodes.beat(node, now)
+
+    async def neighbours(self, but: str, since: datetime) -> Mapping[str, datetime]:
+        """See `Nodes.others`."""
+        return await self._nodes.others(but, since)
 
     async def last_sequence(self, call_id: str) -> int:
         """See `Events.last_sequence`."""

@@ -137,6 +137,14 @@ call_drafts = Table(
 )
 """What is on record of calls that live, piece by piece, until their ends are told."""
 
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("seen_at", Instant, nullable=False),
+)
+"""When each process that shares this database was last there."""
+
 events = Table(
     "events",
     metadata,

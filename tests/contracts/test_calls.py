@@ -1,5 +1,6 @@
 """Calls: what is saved comes back as it was, late saves harm nothing, lists are complete and in order."""
 
+import asyncio
 import base64
 import json
 from dataclasses import replace
@@ -684,5 +685,32 @@ def test_a_search_finds_the_rare_call_beyond_what_is_looked_at_first(
                 assert [each.call_id for each in seen] == wanted, (sort, limit)
             everything = await all_pages(store, CallFilters(search="word"), limit=3, sort=sort)
             assert len({each.call_id for each in everything}) == len(everything) == len(made)
+
+    stored(scenario)
+
+
+def test_the_end_of_a_call_is_told_once_whoever_tells_of_it(stored: RunWithStore) -> None:
+    record = call()
+    over = ended_call(call_id=record.call_id, revision=1)
+
+    async def scenario(store: Store) -> None:
+        await store.save_call(record)
+
+        async def tell() -> None:
+            await store.save_call(over, [event(over, 1, name="call.ended")])
+
+        await asyncio.gather(tell(), tell())
+        # Its owner was only cut off from the database: what it has to say besides is kept.
+        late = [
+            event(over, None, name="mark"),
+            event(over, 3, name="call.failed"),
+            event(over, 4, name="call.ended"),
+        ]
+        await store.save_call(replace(over, revision=2, turn_count=3), late)
+        names = [stored.event.name for stored in await store.events("default", record.call_id)]
+        assert names == ["call.ended", "mark"]
+        kept = await store.call("default", record.call_id)
+        assert kept is not None
+        assert kept.turn_count == 3
 
     stored(scenario)

@@ -1,7 +1,7 @@
 """The service on a stage: tests play carriers, media and the database; what is in between is real, on virtual time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -108,6 +108,7 @@ class Shelf:
         self.away = False
         self.delay = 0.0
         self.claims: dict[str, ClaimOutcome] = {}
+        self.beats: dict[str, datetime] = {}
 
     async def _answer(self) -> None:
         await asyncio.sleep(self.delay)
@@ -177,6 +178,17 @@ class Shelf:
             if piece.kind is not DraftKind.TOOL or piece.key not in ended
         }
         return CallDraft(tuple(pieces[name] for name in sorted(pieces)))
+
+    async def beat(self, node: str, now: datetime) -> None:
+        await self._answer()
+        self.beats[node] = now
+
+    async def neighbours(self, but: str, since: datetime) -> Mapping[str, datetime]:
+        await self._answer()
+        owning = {record.node for record in self.records.values() if record.live}
+        return {
+            node: at for node, at in self.beats.items() if node != but and (node in owning or at >= since)
+        }
 
     async def ping(self) -> float:
         await self._answer()

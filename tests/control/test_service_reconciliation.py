@@ -12,7 +12,7 @@ from control.call_record import CallRecord, EventRecord
 from control.dialling import Dialled, DialRequest
 from control.requests import Refused
 from control.service.call_service import STORE_PATIENCE
-from control.service.reconciliation import Reconciliation, is_the_dial
+from control.service.reconciliation import GONE, SILENT, Reconciliation, is_the_dial
 from control.tool_log import ToolOutcome, ToolRun
 from telephony.calls import HungUp, LegToken
 from telephony.causes import (
@@ -434,6 +434,106 @@ def test_what_could_not_be_settled_at_the_start_is_settled_later_and_new_calls_a
         assert scene.shelf.names("call_left") == ["call.ended"]
         assert [each.carrier_call_id for each in scene.account.of(Hangup)] == ["leg-left"]
         assert scene.shelf.records[new].live
+        await scene.close()
+
+    virtual(scenario())
+
+
+async def shared(scene: Scene, node: str = "node_2") -> tuple[Reconciliation, CallRecord]:
+    """A database that another process has a call in; it has just been heard of."""
+    record = replace(LEFT, node=node)
+    scene.shelf.records["call_left"] = record
+    scene.shelf.beats[node] = scene.world.wall()
+    reconciliation = asking(scene)
+    await reconciliation.recover("node_1")
+    scene.tasks.spawn(reconciliation.run(30.0), "reconciliation")
+    return reconciliation, record
+
+
+def test_a_call_of_a_process_that_does_not_come_back_ends_when_its_carrier_says_so(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        await shared(scene)
+        await asyncio.sleep(SILENT)
+        assert scene.shelf.records["call_left"].live
+        await asyncio.sleep(60)
+        assert scene.shelf.records["call_left"].ended_reason is EndedReason.ERROR
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_leg_that_is_up_is_left_to_its_process_for_long_and_then_hung_up(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.account.alive.add("leg-left")
+        await shared(scene)
+        await asyncio.sleep(GONE)
+        assert scene.account.commands == []
+        assert scene.shelf.records["call_left"].live
+        await asyncio.sleep(60)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        assert [each.carrier_call_id for each in scene.account.of(Hangup)] == ["leg-left"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_process_that_is_heard_of_keeps_its_calls(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        await shared(scene)
+        for _ in range(60):
+            await asyncio.sleep(30)
+            scene.shelf.beats["node_2"] = scene.world.wall()
+        assert scene.shelf.records["call_left"].live
+        assert scene.account.commands == []
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_caller_whom_a_silent_process_transferred_talks_on_and_ends_in_time(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.account.alive.add("leg-left")
+        _, record = await shared(scene)
+        scene.shelf.records["call_left"] = replace(record, transferred_to=OTHER)
+        await asyncio.sleep(GONE + 60)
+        assert scene.account.commands == []
+        scene.account.alive.clear()
+        await asyncio.sleep(60)
+        assert scene.shelf.records["call_left"].ended_reason is EndedReason.TRANSFER
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_an_end_that_a_silent_process_did_not_tell_is_told(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        await shared(scene)
+        scene.shelf.records["call_left"] = replace(OVER, node="node_2")
+        await asyncio.sleep(SILENT + 60)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        assert scene.shelf.records["call_left"].ended_reason is EndedReason.CALLER_HANGUP
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_while_the_database_is_away_nobody_is_taken_for_dead(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        await shared(scene)
+        await asyncio.sleep(60)
+        scene.shelf.away = True
+        await asyncio.sleep(GONE)
+        scene.shelf.away = False
+        await asyncio.sleep(SILENT - 60)
+        assert scene.shelf.records["call_left"].live
         await scene.close()
 
     virtual(scenario())
