@@ -20,9 +20,10 @@ from control.directory import Directory
 from control.news import EventNews
 from control.service.admission import RENEWED, Admission
 from control.service.bare_calls import BareCalls
-from control.service.call_service import CallService, Parts
+from control.service.call_service import CallService
 from control.service.keeper import Keeper
 from control.service.number_office import NumberOffice
+from control.service.parts import Parts
 from control.service.ports import AgentServers, Describe, Tools, World
 from control.service.provider_accounts import ProviderAccounts
 from control.service.reception import House, Reception

@@ -24,7 +24,7 @@ from gateway.links import connect
 from gateway.loopback import plain_on_loopback
 from gateway.rest_house import FIRST_KEY_FILE
 from gateway.settings import Settings
-from telephony.simulation import PartyLines
+from telephony.party_lines import PartyLines
 from telephony.telnyx.rest_simulator import SimulatedTelnyx
 from telephony.twilio.rest_simulator import SimulatedTwilio
 

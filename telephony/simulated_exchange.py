@@ -174,7 +174,7 @@ class PartyLine(Protocol):
 
 
 class LineMaker(Protocol):
-    """Makes the media side of each leg (`telephony.simulation.PartyLines`).
+    """Makes the media side of each leg (`telephony.party_lines.PartyLines`).
 
     Handed in from above: which carrier speaks how is known to a table of them all, which no carrier may import.
     """

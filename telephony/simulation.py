@@ -9,22 +9,21 @@ Time is read from `loop.time()` alone, so a call runs on a real loop and on a vi
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
-from media import g711
-from media.audio import AudioFormat, Encoding
+from media.audio import AudioFormat
+from telephony.call_account import CallAccount
 from telephony.caller import Caller, CallerAction, HungUp, Note, Pressed
 from telephony.impairments import Direction, Disorder, Drop, Impairments, Stall, Transit
 from telephony.line import ClearRequested, Complaint, Line, MarkRequested
 from telephony.link import Connector, Link, LinkRefused
-from telephony.outcome import BargedIn, CallOutcome, EchoLatency, EndedBy, StreamRecord
-from telephony.simulated_carrier import CarrierSide, SimulatedCarrier
+from telephony.outcome import CallOutcome, EndedBy, StreamRecord
+from telephony.simulated_carrier import SimulatedCarrier
+from telephony.simulated_stream import Closing, Lost, SimulatedStream, Tagged, stop_reading
 
 # How long a peer may take to answer a close before the carrier hangs up on the socket too.
 CLOSE_TIMEOUT = 2.0
@@ -33,14 +32,6 @@ MAX_STREAMS = 20
 # Measured on a live call: from the end of one Twilio stream to the next document's socket.
 REATTACH_DELAY = 0.730
 _INBOUND_CONGESTION = "31930"
-
-
-@runtime_checkable
-class PausableLink(Protocol):
-    """A link that can leave its peer's bytes unread, so that the peer feels a stalled reader."""
-
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
 
 
 class Exchange(Protocol):
@@ -53,60 +44,6 @@ class Exchange(Protocol):
     def stream_started(self, stream: StreamRecord) -> None: ...
     def stream_ended(self, stream: StreamRecord) -> None: ...
     def stream_refused(self, url: str, reason: str) -> None: ...
-
-
-@dataclass(slots=True, kw_only=True)
-class _Stream:
-    """What one socket needs beyond its side of the wire."""
-
-    side: CarrierSide
-    link: Link
-    url: str
-    opened_at: float
-    position: int
-    chunk: int = 0
-    first_frame: int = 0
-    closing: bool = False
-    """The carrier said `stop`; nothing more is played or said on it."""
-    resume_at: float | None = None
-    """When the next stream follows, if the carrier stopped this one to replace it."""
-    closed_at: float | None = None
-    close_code: int | None = None
-    reason: str = ""
-
-    def record(self) -> StreamRecord:
-        return StreamRecord(
-            stream_id=self.side.stream_id,
-            url=self.url,
-            opened_at=self.opened_at,
-            position=self.position,
-            closed_at=self.closed_at,
-            close_code=self.close_code,
-            reason=self.reason,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Close:
-    """The carrier's own close, in line behind what it still had to say."""
-
-    code: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Tagged:
-    """A media frame whose way back is timed from the moment it really leaves."""
-
-    number: int
-    message: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Lost:
-    """The end of a link, in line behind what it still delivered."""
-
-    code: int | None
-    reason: str
 
 
 class _Ear:
@@ -122,23 +59,7 @@ class _Ear:
         pass  # `Link.paused` is asked before each frame
 
     def link_lost(self, code: int | None, reason: str) -> None:
-        self._call._arrived(self, _Lost(code, reason))
-
-
-@dataclass(slots=True)
-class _Counts:
-    sent: int = 0
-    unsent: int = 0
-    messages: int = 0
-    media: int = 0
-    lateness: float = 0.0
-    tails: int = 0
-    complaints: Counter[str] = field(default_factory=Counter)
-    details: list[str] = field(default_factory=list)
-
-
-# Enough to see what is wrong with a gateway; a flood is counted, not kept.
-_KEPT_DETAILS = 50
+        self._call._arrived(self, Lost(code, reason))
 
 
 class SimulatedCall:
@@ -219,36 +140,27 @@ class SimulatedCall:
         self._reattach_delay = reattach_delay
         self._start_delay = start_delay
         self._limit = limit
-        self._history = history
         self._epoch = epoch
 
-        self._inward: Transit[bytes | _Tagged | _Close] = Transit(
+        self._inward: Transit[bytes | Tagged | Closing] = Transit(
             self._plan.inbound_delay, self._plan.inbound_jitter, seed=self._plan.seed + 2
         )
-        self._outward: Transit[tuple[float, bytes | _Lost]] = Transit(
+        self._outward: Transit[tuple[float, bytes | Lost]] = Transit(
             self._plan.outbound_delay, self._plan.outbound_jitter, seed=self._plan.seed + 3
         )
         self._disorder = Disorder(self._plan)
         self._agenda: list[tuple[float, Callable[[float], None]]] = []
-        self._stream: _Stream | None = None
-        self._streams: list[_Stream] = []
+        self._stream: SimulatedStream | None = None
         self._ear: _Ear | None = None
-        self._early: list[tuple[float, bytes | _Lost]] = []
+        self._early: list[tuple[float, bytes | Lost]] = []
         self._connecting: asyncio.Task[None] | None = None
-        self._counts = _Counts()
-        self._notes: list[Note] = []
-        self._tag_sent: dict[int, float] = {}
-        self._latencies: list[float] = []
-        self._on_note = on_note
-        self._on_echo = on_echo or self._latencies.append
-        self._notes_told = 0
+        self._account = CallAccount(
+            caller, self.line, self.outbound, history=history, on_note=on_note, on_echo=on_echo
+        )
         self._machines = (self._outward, self.line, caller, self._inward)
         self._timer: asyncio.TimerHandle | None = None
         self._armed = float("inf")
         self._acting = False
-        self._began_at = 0.0
-        self._accepted_at: float | None = None
-        self._started_at: float | None = None
         self._ended: EndedBy | None = None
         self._ending: EndedBy | None = None
         self._refusal = ""
@@ -258,11 +170,11 @@ class SimulatedCall:
     async def run(self) -> CallOutcome:
         """Place the call and follow it to its end. A refused stream is an outcome, not an error."""
         self._loop = asyncio.get_running_loop()
-        self._began_at = self._loop.time()
-        self._at(self._began_at + self._limit, lambda now: self._hang_up(now, EndedBy.LIMIT))
+        self._account.began_at = self._loop.time()
+        self._at(self._account.began_at + self._limit, lambda now: self._hang_up(now, EndedBy.LIMIT))
         self._over = self._loop.create_future()
         if self._exchange is not None:
-            self._answered(self._began_at)
+            self._answered(self._account.began_at)
         if self._url:
             self._connect(self._url)
         self._arm()
@@ -274,7 +186,13 @@ class SimulatedCall:
                 self._connecting.cancel()
             if self._stream is not None:
                 self._stream.link.abort()
-        return self._outcome(self._loop.time())
+        return self._account.outcome(
+            self._loop.time(),
+            self._carrier,
+            self._disorder,
+            ended_by=self._ended or EndedBy.LIMIT,
+            refusal=self._refusal,
+        )
 
     def hang_up(self, by: EndedBy = EndedBy.CALLER) -> None:
         """The call ends now, whatever the script says; `run` returns soon."""
@@ -373,8 +291,7 @@ class SimulatedCall:
                 self._hear_gateway(arrived_at, message, due)
             self._return_marks(self.line.poll(due), due)
             actions = self.caller.poll(due)
-            if self._on_note is not None:
-                self._tell_notes(self._on_note)
+            self._account.tell_notes()
             for action in actions:
                 self._follow_caller(action, due)
             while self._agenda and self._agenda[0][0] <= due:
@@ -413,7 +330,7 @@ class SimulatedCall:
             self._over.set_exception(bug)
             return
         if self._stream is None and self._refusal:
-            self._note(self._loop.time(), "stream refused")
+            self._account.note(self._loop.time(), "stream refused")
             if self._exchange is None or self._ending is not None:
                 self._finish(self._ending or EndedBy.REFUSED)
             else:
@@ -424,14 +341,16 @@ class SimulatedCall:
         if self._ended or self._ending:
             link.abort()
             return
-        if self._accepted_at is None:
-            self._accepted_at = now
+        if self._account.accepted_at is None:
+            self._account.accepted_at = now
         side = self._carrier.open_stream(self._parameters)
-        self._stream = _Stream(side=side, link=link, url=url, opened_at=now, position=self.line.received)
-        self._streams.append(self._stream)
-        self._note(now, "stream opened")
+        self._stream = SimulatedStream(
+            side=side, link=link, url=url, opened_at=now, position=self.line.received
+        )
+        self._account.streams.append(self._stream)
+        self._account.note(now, "stream opened")
         self._inward.push(side.connected(self._auth_token), now)
-        if self._started_at is None and self._start_delay:
+        if self._account.started_at is None and self._start_delay:
             self._at(now + self._start_delay, self._start)
         else:
             self._start(now)
@@ -445,14 +364,14 @@ class SimulatedCall:
             return
         self._inward.push(stream.side.start(), now)
         stream.first_frame = self.caller.frames
-        if self._started_at is None:
-            self._note(now, "stream started")
+        if self._account.started_at is None:
+            self._account.note(now, "stream started")
             self._answered(now)
         if self._exchange is not None:
             self._exchange.stream_started(stream.record())
 
     def _answered(self, now: float) -> None:
-        self._started_at = now
+        self._account.started_at = now
         self.caller.answer(now, self.line.hear, self.outbound)
         for stall in self._plan.stalls:
             self._at(now + stall.at, partial(self._stall, stall))
@@ -461,7 +380,7 @@ class SimulatedCall:
 
     # From the gateway
 
-    def _arrived(self, ear: _Ear, message: bytes | _Lost) -> None:
+    def _arrived(self, ear: _Ear, message: bytes | Lost) -> None:
         if ear is not self._ear:
             return  # a socket this call has let go of
         now = self._loop.time()
@@ -471,21 +390,20 @@ class SimulatedCall:
         self._outward.push((now, message), now)
         self._act()
 
-    def _hear_gateway(self, arrived_at: float, message: bytes | _Lost, now: float) -> None:
+    def _hear_gateway(self, arrived_at: float, message: bytes | Lost, now: float) -> None:
         stream = self._stream
         if stream is None:
             return
-        if isinstance(message, _Lost):
+        if isinstance(message, Lost):
             self._link_lost(stream, message, now)
             return
-        self._counts.messages += 1
+        self._account.messages += 1
         asked = stream.side.receive(message)
         if isinstance(asked, bytes):
-            self._counts.media += 1
+            self._account.media += 1
             if self._plays and not stream.closing:  # nobody is on the line any more
                 self.line.queue(asked, now)
-            if self._tag_sent:
-                self._match_tags(asked, arrived_at)
+            self._account.came_back(asked, arrived_at)
         elif isinstance(asked, Complaint):
             self._complain(asked, now)
         elif stream.closing:
@@ -494,33 +412,22 @@ class SimulatedCall:
             self.line.mark(asked.name, now)
             self._return_marks(self.line.poll(now), now)
         elif isinstance(asked, ClearRequested):
-            self._note(now, "clear")
+            self._account.note(now, "clear")
             self._return_marks(self.line.clear(now), now)
 
-    def _match_tags(self, audio: bytes, arrived_at: float) -> None:
-        for number in self.caller.tags.find(audio):
-            sent_at = self._tag_sent.pop(number, None)
-            if sent_at is not None:
-                self._on_echo(arrived_at - sent_at)
-
     def _complain(self, complaint: Complaint, now: float) -> None:
-        self._count_complaint(complaint.code, complaint.detail)
-        self._note(now, f"error {complaint.code}")
+        self._account.complain(complaint.code, complaint.detail)
+        self._account.note(now, f"error {complaint.code}")
         if complaint.reply is not None:
             self._inward.push(complaint.reply, now)
 
-    def _count_complaint(self, code: str, detail: str) -> None:
-        self._counts.complaints[code] += 1
-        if len(self._counts.details) < _KEPT_DETAILS:
-            self._counts.details.append(f"{code}: {detail}")
-
-    def _link_lost(self, stream: _Stream, lost: _Lost, now: float) -> None:
+    def _link_lost(self, stream: SimulatedStream, lost: Lost, now: float) -> None:
         self._stream_over(stream, lost.code, lost.reason, now)
         if self._ending is not None:
             self._finish(self._ending)
             return
         if not stream.closing:
-            self._note(now, "gateway closed the stream")
+            self._account.note(now, "gateway closed the stream")
         if self._exchange is not None:
             self._exchange.stream_ended(stream.record())
             return
@@ -528,14 +435,14 @@ class SimulatedCall:
             self._resume(stream.resume_at, now)
             return
         url = self._next_stream() if self._next_stream is not None else None
-        if url is None or len(self._streams) >= MAX_STREAMS:
+        if url is None or len(self._account.streams) >= MAX_STREAMS:
             self._finish(EndedBy.GATEWAY)
         else:
             self._at(now + self._reattach_delay, lambda _: self._reconnect(url))
 
-    def _stream_over(self, stream: _Stream, code: int | None, reason: str, now: float) -> None:
+    def _stream_over(self, stream: SimulatedStream, code: int | None, reason: str, now: float) -> None:
         stream.closed_at, stream.close_code, stream.reason = now, code, reason
-        self._counts.tails += self._carrier.tails(stream.side)
+        self._account.tails += self._carrier.tails(stream.side)
         self._stream = self._ear = None
         self._early.clear()
         self.line.break_off(now)
@@ -557,22 +464,22 @@ class SimulatedCall:
     def _say(self, payload: bytes, now: float) -> None:
         stream = self._stream
         if stream is None or stream.closing:
-            self._counts.unsent += self._ending is None  # nobody misses what is said after the end
+            self._account.unsent += self._ending is None  # nobody misses what is said after the end
             return
         if stream.link.paused:
-            self._counts.unsent += 1
-            self._count_complaint(_INBOUND_CONGESTION, "the gateway does not read")
+            self._account.unsent += 1
+            self._account.complain(_INBOUND_CONGESTION, "the gateway does not read")
             return
         stream.chunk += 1
         timestamp = (self.caller.frames - 1 - stream.first_frame) * 20
         frame = stream.side.media(stream.chunk, timestamp, payload)
         tag = self.caller.tags.number(payload)
         if tag is not None:
-            self._counts.sent += 1
-            self._inward.push(_Tagged(tag, frame), now)
+            self._account.sent += 1
+            self._inward.push(Tagged(tag, frame), now)
             return
         for message in [frame] if self._disorder.idle else self._disorder.push(stream.chunk, frame):
-            self._counts.sent += 1
+            self._account.sent += 1
             self._inward.push(message, now)
 
     def _press(self, pressed: Pressed, now: float) -> None:
@@ -581,7 +488,7 @@ class SimulatedCall:
         stream = self._stream
         if stream is None or stream.closing:
             return
-        since = timedelta(seconds=pressed.at - self._began_at)
+        since = timedelta(seconds=pressed.at - self._account.began_at)
         occurred_at = (self._epoch + since).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         self._inward.push(stream.side.digit(pressed.digit, occurred_at), now)
 
@@ -589,18 +496,18 @@ class SimulatedCall:
         stream = self._stream
         if not names or stream is None or stream.closing:
             return
-        self._counts.lateness = max(self._counts.lateness, self._loop.time() - now)
+        self._account.lateness = max(self._account.lateness, self._loop.time() - now)
         for name in names:
             self._inward.push(stream.side.mark(name), now)
 
-    def _put_on_wire(self, outgoing: bytes | _Tagged | _Close) -> None:
+    def _put_on_wire(self, outgoing: bytes | Tagged | Closing) -> None:
         if self._stream is None:
             return
         link = self._stream.link
-        if isinstance(outgoing, _Close):
+        if isinstance(outgoing, Closing):
             link.close(outgoing.code)
-        elif isinstance(outgoing, _Tagged):
-            self._tag_sent[outgoing.number] = self._loop.time()
+        elif isinstance(outgoing, Tagged):
+            self._account.tag_left(outgoing.number, self._loop.time())
             link.send(outgoing.message)
         else:
             link.send(outgoing)
@@ -612,30 +519,30 @@ class SimulatedCall:
         if self._ending is not None:
             return
         self._ending = by
-        self._note(now, "call over")
+        self._account.note(now, "call over")
         if self._stream is None:
             self._finish(by)
         elif not self._stream.closing:
             self.line.break_off(now)
             self._say_stop(self._stream, now)
 
-    def _say_stop(self, stream: _Stream, now: float) -> None:
+    def _say_stop(self, stream: SimulatedStream, now: float) -> None:
         """Say `stop` and close; cut the socket if the gateway does not answer in time."""
         for message in self._disorder.flush():
-            self._counts.sent += 1
+            self._account.sent += 1
             self._inward.push(message, now)
         self._inward.push(stream.side.stop(), now)
-        self._inward.push(_Close(self._carrier.close_code), now)
+        self._inward.push(Closing(self._carrier.close_code), now)
         stream.closing = True
         self._at(
             now + self._plan.inbound_delay + self._plan.outbound_delay + CLOSE_TIMEOUT, self._give_up(stream)
         )
 
-    def _give_up(self, stream: _Stream) -> Callable[[float], None]:
+    def _give_up(self, stream: SimulatedStream) -> Callable[[float], None]:
         def cut(now: float) -> None:
             if self._stream is stream:
                 stream.link.abort()
-                self._link_lost(stream, _Lost(None, "the gateway did not close"), now)
+                self._link_lost(stream, Lost(None, "the gateway did not close"), now)
 
         return cut
 
@@ -647,19 +554,19 @@ class SimulatedCall:
 
     def _stall(self, stall: Stall, now: float) -> None:
         until = now + stall.duration
-        self._note(now, f"{stall.direction.value} stalls")
+        self._account.note(now, f"{stall.direction.value} stalls")
         if stall.direction is Direction.INBOUND:
             self._inward.hold(until)
             return
         self._outward.hold(until)
         if self._stream is not None:
-            _stop_reading(self._stream.link, lambda resume: self._at(until, lambda _: resume()))
+            stop_reading(self._stream.link, lambda resume: self._at(until, lambda _: resume()))
 
     def _drop(self, drop: Drop, now: float) -> None:
         stream = self._stream
         if stream is None or stream.closing:
             return
-        self._note(now, "carrier drops the stream")
+        self._account.note(now, "carrier drops the stream")
         resume_at = None if drop.reconnect_after is None else now + drop.reconnect_after
         if drop.graceful:
             stream.resume_at = resume_at
@@ -691,131 +598,3 @@ class SimulatedCall:
         else:
             self._refusal = ""
             self._connect(url)
-
-    # The account
-
-    def _note(self, at: float, what: str) -> None:
-        note = Note(at, what)
-        self._notes.append(note)
-        if self._on_note is not None:
-            self._on_note(note)
-
-    def _tell_notes(self, tell: Callable[[Note], None]) -> None:
-        """Tell what the caller has noted since last time."""
-        notes = self.caller.notes
-        for note in sorted(notes[self._notes_told :], key=lambda note: note.at):
-            tell(note)
-        self._notes_told = len(notes)
-
-    def _outcome(self, now: float) -> CallOutcome:
-        line, caller, counts = self.line, self.caller, self._counts
-        last = self._streams[-1] if self._streams else None
-        complaints = Counter(counts.complaints)
-        if line.discarded:
-            complaints["31931"] += 1
-        return CallOutcome(
-            carrier=self._carrier.name,
-            call_id=self._carrier.call_id,
-            ended_by=self._ended or EndedBy.LIMIT,
-            refusal=self._refusal,
-            began_at=self._began_at,
-            accepted_at=self._accepted_at,
-            started_at=self._started_at,
-            agent_heard_at=caller.ear.first_at,
-            ended_at=now,
-            close_code=last.close_code if last else None,
-            close_reason=last.reason if last else "",
-            streams=tuple(stream.record() for stream in self._streams),
-            frames_said=caller.frames,
-            frames_sent=counts.sent,
-            frames_lost=self._disorder.lost,
-            frames_reordered=self._disorder.reordered,
-            frames_unsent=counts.unsent,
-            messages_received=counts.messages,
-            media_received=counts.media,
-            received=line.received,
-            played=line.played(now),
-            dropped=line.dropped,
-            discarded=line.discarded,
-            underruns=line.underruns,
-            gaps=tuple(line.gaps),
-            tails=counts.tails,
-            marks_received=line.marks_received,
-            marks_played=line.marks_played,
-            marks_flushed=line.marks_flushed,
-            marks=tuple(line.marks),
-            mark_lateness=counts.lateness,
-            clears=tuple(line.clears),
-            breaks=tuple(line.breaks),
-            playouts=tuple(line.playouts()),
-            barge_ins=self._barge_ins(),
-            digits=caller.digits,
-            timeouts=caller.timeouts,
-            latency=EchoLatency.of(caller.tags.sent, self._latencies),
-            latencies=tuple(self._latencies),
-            complaints=complaints,
-            complaint_details=tuple(counts.details),
-            timeline=tuple(sorted([*self._notes, *caller.notes], key=lambda note: note.at)),
-            heard=self._heard(now),
-            heard_rate=self.outbound.rate,
-        )
-
-    def _barge_ins(self) -> tuple[BargedIn, ...]:
-        found = []
-        for at in self.caller.barge_ins:
-            clear = next((clear for clear in self.line.clears if clear.at >= at), None)
-            silent_at = None
-            if clear is not None and self._history:
-                silent_at = max(
-                    (h.at + self.outbound.duration(h.audio) for h in self.line.heard(clear.at)), default=None
-                )
-            found.append(BargedIn(at=at, clear_at=None if clear is None else clear.at, silent_at=silent_at))
-        return tuple(found)
-
-    def _heard(self, now: float) -> bytes:
-        if self._started_at is None or not self._history:
-            return b""
-        audio = self.line.recording(self._started_at, now)
-        encoding = self.outbound.encoding
-        return audio if encoding is Encoding.PCM16 else g711.decode(audio, encoding)
-
-
-class PartyLines:
-    """Makes calls whose streams an `Exchange` decides on: the media side of a simulated carrier's legs."""
-
-    def __init__(self, connector: Connector) -> None:
-        self._connector = connector
-
-    def __call__(
-        self,
-        carrier: str,
-        caller: Caller,
-        exchange: Exchange,
-        *,
-        call_id: str,
-        account_id: str | None,
-        from_number: str,
-        to_number: str,
-        outbound: AudioFormat | None,
-        limit: float,
-    ) -> SimulatedCall:
-        return SimulatedCall(
-            carrier,
-            self._connector,
-            "",
-            caller,
-            exchange=exchange,
-            call_id=call_id,
-            account_id=account_id,
-            from_number=from_number,
-            to_number=to_number,
-            outbound=outbound,
-            limit=limit,
-        )
-
-
-def _stop_reading(link: object, later: Callable[[Callable[[], None]], None]) -> None:
-    """Leave the peer's bytes in the kernel where the link can; elsewhere they wait in the transit."""
-    if isinstance(link, PausableLink):
-        link.pause_reading()
-        later(link.resume_reading)

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.links import connect
 from gateway.loopback import plain_on_loopback
-from telephony.simulation import PartyLines
+from telephony.party_lines import PartyLines
 from telephony.telnyx.rest_simulator import SimulatedTelnyx
 from telephony.twilio.rest_simulator import SimulatedTwilio
 from tests.served_api import Users

@@ -37,6 +37,7 @@ TESTED_ELSEWHERE = {
     "control/media_orders.py": "values without behaviour; tests of call and bridge are made of them",
     "control/effects.py": "values without behaviour; every test of the call's machine is made of them",
     "control/api/problem.py": "every refusal in tests/gateway/test_server.py is one",
+    "control/service/parts.py": "values without behaviour; every test of the service's rooms is made of them",
     "control/service/ports.py": "protocols and values; every test of the service's rooms is made of them",
     # The bridge's rooms.
     "control/announcer.py": "a part of the bridge: tests/control/test_bridge_orders.py",
@@ -96,6 +97,7 @@ TESTED_ELSEWHERE = {
     "gateway/commands/store.py": "tests/gateway/test_commands_db.py, _keys.py and _calls.py go through it",
     "gateway/commands/settings.py": "tests/gateway/test_commands_check.py and _serve.py see what it prints",
     "gateway/commands/terminal.py": "every test of a command reads what it prints and how it exits",
+    "telephony/party_lines.py": "tests/telephony/test_simulated_exchange.py: every leg is on one of its lines",
     "telephony/link.py": "two protocols without code; gateway.links and the memory link implement them",
 }
 

@@ -1,6 +1,8 @@
 """Statistics: calls summed by time, agent and outcome, their latencies and tools, and the calls as a file."""
 
 import asyncio
+import base64
+import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -38,7 +40,7 @@ from control.api.statistics_shapes import (
 )
 from control.call_record import CallRecord
 from control.stores.call_filters import CallFilters
-from control.stores.errors import StoreUnavailable
+from control.stores.errors import InvalidCursor, StoreUnavailable
 from control.stores.keyset import MAX_LIMIT, Page
 from control.stores.statistics import MOST_AGENTS
 from control.stores.store import Store
@@ -59,7 +61,36 @@ _WRITERS: Mapping[str, tuple[Callable[[], TableWriter], str]] = {
     "parquet": (ParquetWriter, PARQUET),
 }
 
-Handler = Callable[[Asked[CallFilter, NoBody]], Awaitable[Answer]]
+Handler = Callable[[Asked[Any, NoBody]], Awaitable[Answer]]
+
+
+class AgentStatisticsQuery(CallFilter):
+    """Which calls, and how many agents of them."""
+
+    limit: int = Field(default=MOST_AGENTS, ge=1, le=MOST_AGENTS)
+    after: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the page before.")
+
+    def beginning(self) -> tuple[int, str] | None:
+        """Return calls and name of the agent that the page comes after.
+
+        Raises:
+            InvalidCursor
+        """
+        if self.after is None:
+            return None
+        try:
+            calls, name = json.loads(base64.urlsafe_b64decode(self.after + "=" * (-len(self.after) % 4)))
+        except (ValueError, TypeError, RecursionError):
+            calls = name = None
+        if not isinstance(calls, int) or not isinstance(name, str):
+            raise InvalidCursor("the cursor is none of ours")
+        return calls, name
+
+    @staticmethod
+    def cursor(calls: int, name: str | None) -> str:
+        """Return the cursor of the page after this agent."""
+        text = json.dumps([calls, name or ""], separators=(",", ":"))
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 class ExportQuery(CallFilter):
@@ -84,13 +115,12 @@ class StatisticsEndpoints:
             answer: type[BaseModel],
             **more: Any,  # noqa: ANN401  # whatever `endpoint` takes
         ) -> Endpoint[Any, Any]:
-            more = {"tag": TAG, **more}
+            more = {"tag": TAG, "query": CallFilter, **more}
             return endpoint(
                 "GET",
                 path,
                 handler,
                 summary=summary,
-                query=CallFilter,
                 body=NoBody,
                 answers={200: answer},
                 **more,
@@ -108,7 +138,8 @@ class StatisticsEndpoints:
             sums("/v1/stats/hourly", self.hourly, "By the hour of the day", HourList),
             sums(
                 "/v1/stats/agents", self.agents, "Agent by agent", AgentStatistics,
-                description=f"Those with the most calls first, {MOST_AGENTS} at most.",
+                query=AgentStatisticsQuery, problems=("invalid_cursor",),
+                description="Those with the most calls first. One that is called between two pages may be in both.",
             ),
             sums("/v1/stats/latency", self.latency, "How long answers take, stage by stage", LatencyStatistics),
             sums("/v1/stats/tools", self.tools, "Tool by tool", ToolStatistics),
@@ -147,12 +178,19 @@ class StatisticsEndpoints:
         hours = [HourShape(hour=hour, **totals_fields(totals)) for hour, totals in found.items()]
         return Reply(HourList(data=hours, filters=_given(asked.query)))
 
-    async def agents(self, asked: Asked[CallFilter, NoBody]) -> Answer:
-        found = await self._ask.by_agent(asked.tenant_id, asked.query.filters())
-        agents = [
-            AgentShape(agent_id=agent_id, **totals_fields(totals)) for agent_id, totals in found.items()
-        ]
-        return Reply(AgentStatistics(data=agents, filters=_given(asked.query)))
+    async def agents(self, asked: Asked[AgentStatisticsQuery, NoBody]) -> Answer:
+        query = asked.query
+        # One more than asked for says whether there is a next page.
+        found = await self._ask.by_agent(
+            asked.tenant_id, query.filters(), limit=query.limit + 1, after=query.beginning()
+        )
+        shown = list(found.items())[: query.limit]
+        agents = [AgentShape(agent_id=agent_id, **totals_fields(totals)) for agent_id, totals in shown]
+        cursor = None
+        if len(found) > len(shown):
+            last, totals = shown[-1]
+            cursor = query.cursor(totals.total_calls, last)
+        return Reply(AgentStatistics(data=agents, next_cursor=cursor, filters=_given(query)))
 
     async def latency(self, asked: Asked[CallFilter, NoBody]) -> Answer:
         found = await self._ask.latency(asked.tenant_id, asked.query.filters())
@@ -231,4 +269,4 @@ async def _write(response: web.StreamResponse, data: bytes) -> None:
 
 def _given(query: CallFilter) -> dict[str, Any]:
     """The filters that the request names, as it named them."""
-    return query.model_dump(mode="json", exclude_unset=True)
+    return query.model_dump(mode="json", exclude_unset=True, exclude={"limit", "after"})

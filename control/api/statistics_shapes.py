@@ -125,6 +125,7 @@ class AgentStatistics(Shape):
     """Agents, those with the most calls first."""
 
     data: list[AgentShape]
+    next_cursor: str | None = Field(description="For `after`; null: this was the last page.")
     filters: dict[str, Any]
 
 

@@ -7,54 +7,38 @@ since carriers' words come late. Loops and tasks are the gateway's (`World.spawn
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from dataclasses import dataclass
 
 import structlog
 
-from control.agent_run import EffectiveAgent, recorded
-from control.agents import Agent, ad_hoc_agent
-from control.api.ports import FetchAudio
+from control.agent_run import EffectiveAgent
 from control.brief import CallBrief, CallPorts
 from control.call import Call
 from control.call_draft import CallDraft
 from control.call_gather import GatherView
 from control.call_record import CallRecord
 from control.call_transfer import TransferView
-from control.costs import Tariff, priced, transfer_cost
+from control.costs import priced, transfer_cost
 from control.dialling import DialFailed, Dialled, DialOutcome, DialRequest
 from control.effects import CommandDone, Instruction, PutDown
 from control.inputs import DrainAsked
-from control.integrations import DEFAULT
 from control.refusals import carrier_refused
 from control.requests import Accepted, Answer, CallRequest, EndCall, Refused
 from control.secrets import SecretUnreadable
-from control.service.admission import Admission
 from control.service.arrivals import Arrival
 from control.service.built_in_tools import built_in_of
 from control.service.call_index import CallIndex
 from control.service.chronicle import Chronicle
-from control.service.keeper import Keeper
+from control.service.dial_preparation import DialPreparation
 from control.service.ledger import Ledger
 from control.service.live_call import LiveCall, Pricing
-from control.service.ports import (
-    AgentServers,
-    CallStore,
-    CarrierAccount,
-    CarrierAccounts,
-    Describe,
-    MediaRoom,
-    Tools,
-    World,
-)
-from control.service.provider_accounts import ProviderAccounts, ProviderMissing
-from control.service.reception import Reception
+from control.service.parts import Parts
+from control.service.ports import CarrierAccount
+from control.service.screening import Screening, with_agent
 from control.service.stream_gaps import StreamGaps
-from control.service.switchboard import Destination, Switchboard, in_time
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Claim, Claimed, ClaimOutcome
 from control.stores.patience import within
-from control.templates import TextsUnfilled
 from telephony.calls import Answered, CallEvent, HungUp, Initiated, LegToken, Ringing, TwimlRequested
 from telephony.causes import Direction
 from telephony.client_errors import CommandFailed, Verdict
@@ -64,7 +48,7 @@ log = structlog.get_logger()
 
 # Seconds for which the events of a call that is over find it: carriers repeat theirs for a minute (Telnyx).
 REMEMBERED = 90.0
-# What a token for a media socket is good for; a dial's lasts as long as it may ring (design, Stream tokens).
+# What a token for a media socket is good for; a dial's lasts as long as it may ring.
 TOKEN_LIFETIME = 60.0
 RING_SLACK = 10.0
 # Who asked for a dial waits so long for the carrier's answer, and is then told that it is not known.
@@ -85,44 +69,16 @@ _UNREADABLE = Refused(
 ELSEWHERE = Refused(status=503, code="owner_unreachable", detail="The process that has this call is gone")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the service is put together from."""
-
-    store: CallStore
-    keeper: Keeper
-    accounts: CarrierAccounts
-    reception: Reception
-    switchboard: Switchboard
-    providers: ProviderAccounts
-    room: MediaRoom
-    tools: Tools
-    servers: AgentServers
-    fetch_audio: FetchAudio
-    """Of tools' fillers."""
-    describe: Describe
-    world: World
-    node: str
-    """This process, as its calls' records name it."""
-    admission: Admission
-    max_calls: int
-    """Of this process at a time."""
-    tariff: Tariff = field(default_factory=Tariff)
-    """What calls cost, beside the carrier's minutes."""
-    extracts: bool = False
-    """Whether there is somebody to extract data from calls after their end."""
-
-
 class CallService:
     """Driven by the webhook endpoint, the API and the gateway."""
 
     def __init__(self, parts: Parts) -> None:
         self.draining = False
-        self.faults = 0
-        """How many callers were turned away for a fault of ours."""
         self.gaps = StreamGaps()
         self._parts = parts
         self._world = parts.world
+        self._screening = Screening(parts, self.unready)
+        self._preparation = DialPreparation(parts)
         self._calls: CallIndex[LiveCall] = CallIndex()
         self._arrivals: CallIndex[Arrival] = CallIndex()
         self._reserved = 0
@@ -133,6 +89,11 @@ class CallService:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._quiet = asyncio.Event()
         self._quiet.set()
+
+    @property
+    def faults(self) -> int:
+        """How many callers were turned away for a fault of ours."""
+        return self._screening.faults
 
     def live(self) -> list[LiveCall]:
         """The calls that have not said their last word."""
@@ -242,8 +203,8 @@ class CallService:
         call: LiveCall | None = None
         refusal: RejectReason | None = None
         try:
-            destination, effective, refusal = await self._received(arrival)
-            record = _with_agent(arrival.record, destination, effective)
+            destination, effective, refusal = await self._screening.screened(arrival)
+            record = with_agent(arrival.record, destination, effective)
             brief = self._parts.reception.inbound(record, effective, account.capabilities, refusal)
             call = self._make(brief, effective, account, TOKEN_LIFETIME)
             self._admit(call)
@@ -256,91 +217,6 @@ class CallService:
         call.begin()
         for event in (arrival.event, *arrival.said):
             call.tell(event)
-
-    async def _received(
-        self, arrival: Arrival
-    ) -> tuple[Destination | None, EffectiveAgent | None, RejectReason | None]:
-        """What becomes of it; a fault of ours leaves no caller ringing."""
-        try:
-            return await self._receive(arrival)
-        except SecretUnreadable as fault:
-            log.error("call refused: its agent cannot be read", call_id=arrival.call_id, reason=str(fault))
-            return None, None, RejectReason.UNAVAILABLE
-        except Exception:
-            self.faults += 1
-            log.exception("call refused: a fault of ours", call_id=arrival.call_id)
-            return None, None, RejectReason.UNAVAILABLE
-
-    async def _receive(
-        self, arrival: Arrival
-    ) -> tuple[Destination | None, EffectiveAgent | None, RejectReason | None]:
-        """Whom the call is for and what it runs with; or why nobody takes it."""
-        event = arrival.event
-        destination = await self._destination(arrival.record)
-        if destination is None:
-            return None, None, RejectReason.BUSY
-        if destination.agent is None:
-            log.info("call refused: its number has no agent", carrier=event.origin.carrier)
-            return destination, None, RejectReason.NOT_FOUND
-        if not await self._entered(arrival.record.call_id, destination.agent.tenant_id):
-            return destination, None, RejectReason.BUSY
-        try:
-            effective = self._parts.reception.effective(
-                destination.agent,
-                {},
-                customer=event.from_number or None,
-                headers=event.headers,
-                now=self._world.wall(),
-            )
-            effective = await self._parts.providers.placed(
-                destination.tenant_id, effective, destination.agent.config.model
-            )
-        except TextsUnfilled as fault:
-            log.error("call refused: its agent's texts cannot be filled in", reason=str(fault))
-            return destination, None, RejectReason.UNAVAILABLE
-        except ProviderMissing as fault:
-            log.error("call refused: its agent's provider cannot be used", reason=str(fault))
-            return destination, None, RejectReason.UNAVAILABLE
-        except StoreUnavailable as fault:
-            log.warning("call refused: its agent's provider cannot be looked up", reason=str(fault))
-            return destination, None, RejectReason.BUSY
-        # Last: nothing is awaited from here until it is admitted, so no two take one place.
-        if reasons := self.unready():
-            log.warning("call refused", reasons=reasons)
-            return destination, None, RejectReason.BUSY
-        return destination, effective, None
-
-    async def _entered(self, call_id: str, tenant_id: str) -> bool:
-        """Whether the tenant may have one more call; it may not where that is not known in time."""
-        try:
-            async with in_time():
-                refused = await self._parts.admission.enter(tenant_id, call_id)
-        except StoreUnavailable as fault:
-            log.warning("call refused: what its tenant may is not known", reason=str(fault))
-            return False
-        if refused is not None:
-            log.warning("call refused", tenant_id=tenant_id, reason=refused.code)
-        return refused is None
-
-    async def _destination(self, record: CallRecord) -> Destination | None:
-        """Where the call leads; None: the database cannot tell now.
-
-        Raises:
-            SecretUnreadable: its agent was encrypted with a key that is not ours.
-        """
-        if self._parts.keeper.is_failing():  # and would be waited for while it rings
-            log.warning("call refused: the database does not answer")
-            return None
-        try:
-            return await self._parts.switchboard.answering(
-                record.to_number,
-                carrier=record.carrier,
-                integration_id=record.integration_id,
-                tenant_id=record.tenant_id,
-            )
-        except StoreUnavailable as fault:
-            log.warning("call refused: its agent cannot be looked up", reason=str(fault))
-        return None
 
     def _unknown(self, carrier: str, integration_id: str, event: CallEvent) -> None:
         """An event of a call that is not here: late, another node's, or a leg that should not be there."""
@@ -404,7 +280,7 @@ class CallService:
     async def _made(self, tenant_id: str, request: DialRequest) -> LiveCall | DialOutcome:
         """Make a call of a request, and have its carrier asked for it; or why there is none."""
         try:
-            prepared = await self._prepare(tenant_id, request)
+            prepared = await self._preparation.prepared(tenant_id, request)
         except StoreUnavailable:
             return _STORE_AWAY
         except SecretUnreadable:
@@ -443,77 +319,6 @@ class CallService:
         except StoreUnavailable:
             self._unmade(record)
             raise
-
-    async def _prepare(
-        self, tenant_id: str, request: DialRequest
-    ) -> tuple[CallBrief, EffectiveAgent, CarrierAccount] | Refused:
-        now = self._world.wall()
-        if request.agent is not None:  # nobody has looked at it yet, as at one that is stored
-            missing = next(self._parts.reception.unknown_providers(request.agent), None)
-            if missing is not None:
-                return _unprocessable("provider_not_found", f"agent{missing[0]}: there is no such provider")
-        agent = await self._agent(tenant_id, request)
-        if agent is None:
-            return _unprocessable("agent_not_found", "There is no such agent")
-        from_number = request.from_number or agent.config.from_number
-        if from_number is None:
-            return _unprocessable("from_number_missing", "Neither the request nor the agent has a number")
-        account = await self._account(tenant_id, request.carrier, from_number)
-        if account is None:
-            return _unprocessable("carrier_not_configured", "No carrier account can make this call")
-        try:
-            effective = self._parts.reception.effective(
-                agent,
-                request.variables,
-                customer=request.to,
-                headers=request.custom_headers,
-                now=now,
-            )
-            effective = await self._parts.providers.placed(tenant_id, effective, agent.config.model)
-        except TextsUnfilled as fault:
-            return _unprocessable("variables_missing", str(fault))
-        except ProviderMissing as fault:
-            return _unprocessable("provider_not_found", str(fault))
-        effective = _as_wished(effective, request)
-        record = CallRecord(
-            call_id=self._world.new_id("call"),
-            tenant_id=tenant_id,
-            agent_id=agent.agent_id,
-            agent_version=agent.version,
-            direction=Direction.OUTBOUND,
-            carrier=account.carrier,
-            integration_id=account.integration_id,
-            from_number=from_number,
-            to_number=request.to,
-            node=self._parts.node,
-            started_at=now,
-            rate_per_minute=effective.rate_per_minute,
-            recording_enabled=bool(effective.config.recording),
-            metadata={**(agent.config.metadata or {}), **request.metadata},
-            webhook_url=request.webhook_url or agent.config.webhook_url,
-        )
-        brief = self._parts.reception.outbound(record, effective, account.capabilities, request)
-        return brief, effective, account
-
-    async def _agent(self, tenant_id: str, request: DialRequest) -> Agent | None:
-        """The agent that is to talk."""
-        if request.agent is not None:
-            brought = ad_hoc_agent(request.agent, self._world.wall(), tenant_id=tenant_id)
-            return replace(brought, signing=await self._parts.switchboard.signing(tenant_id))
-        if request.agent_id is None:
-            return self._parts.switchboard.default
-        return await self._parts.switchboard.agent(tenant_id, request.agent_id)
-
-    async def _account(self, tenant_id: str, carrier: str | None, from_number: str) -> CarrierAccount | None:
-        """The account that a call from this number goes through: the number's, else the only one of the tenant's."""
-        named = await self._parts.switchboard.account_of(tenant_id, from_number)
-        if named is not None and carrier in (None, named[0]):
-            return await self._parts.accounts.fetch(*named)
-        theirs = await self._parts.accounts.of_tenant(tenant_id)
-        possible = [each for each in theirs if carrier in (None, each.carrier)]
-        if carrier is not None and len(possible) > 1:
-            possible = [each for each in possible if each.integration_id == DEFAULT]
-        return possible[0] if len(possible) == 1 else None
 
     async def _dialled(self, call: LiveCall) -> DialOutcome:
         await asyncio.wait({call.dial_outcome}, timeout=DIAL_PATIENCE)
@@ -712,37 +517,3 @@ class _Memory:
     """The timer by which a call is forgotten."""
 
     call_id: str
-
-
-def _as_wished(agent: EffectiveAgent, request: DialRequest) -> EffectiveAgent:
-    """The agent, as this one call wants it."""
-    if request.record is not None:
-        agent = recorded(agent, request.record)
-    policy = agent.policy
-    if request.max_duration is not None:
-        longest = min(float(request.max_duration), policy.deadlines.max_duration)
-        policy = replace(policy, deadlines=replace(policy.deadlines, max_duration=longest))
-    return replace(agent, policy=policy)
-
-
-def _with_agent(
-    record: CallRecord, destination: Destination | None, effective: EffectiveAgent | None
-) -> CallRecord:
-    """The record of a call that came in, as far as it is known whom it is for."""
-    if destination is None:
-        return record
-    agent = destination.agent
-    return replace(
-        record,
-        tenant_id=destination.tenant_id,
-        agent_id=agent.agent_id if agent is not None else None,
-        agent_version=agent.version if agent is not None else None,
-        rate_per_minute=effective.rate_per_minute if effective is not None else Decimal(0),
-        recording_enabled=effective is not None and bool(effective.config.recording),
-        metadata=dict(agent.config.metadata or {}) if agent is not None else {},
-        webhook_url=agent.config.webhook_url if agent is not None else None,
-    )
-
-
-def _unprocessable(code: str, detail: str) -> Refused:
-    return Refused(status=422, code=code, detail=detail)

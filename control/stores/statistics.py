@@ -4,6 +4,7 @@ Nothing is summed up beforehand, so every filter of a list is one of a statistic
 saved. Days, months and hours are those of the filters' time zone. Money is added exactly and per currency.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
@@ -41,7 +42,7 @@ MOST_DAYS = 1100
 """Of a list of days: three years."""
 MOST_MONTHS = 240
 MOST_AGENTS = 1000
-"""Of a list of agents: those with the most calls."""
+"""Of a page of a list of agents."""
 
 STAGES = tuple(column.name for column in turns.columns if column.name.endswith("_ms"))
 
@@ -211,12 +212,25 @@ class Statistics:
         found = await self._by_local(tenant_id, filters, HOUR, lambda hours: hours % 24)
         return {hour: found.get(hour, Totals()) for hour in range(24)}
 
-    async def by_agent(self, tenant_id: str, filters: CallFilters) -> dict[str | None, Totals]:
-        """Return each agent's, those with the most calls first; None: calls without an agent."""
+    async def by_agent(
+        self,
+        tenant_id: str,
+        filters: CallFilters,
+        *,
+        limit: int = MOST_AGENTS,
+        after: tuple[int, str] | None = None,
+    ) -> dict[str | None, Totals]:
+        """Return so many agents', those with the most calls first; None: calls without an agent.
+
+        Args:
+            after: calls and name of the agent before them ("" where calls have none).
+        """
         agent = func.coalesce(calls.c.agent_id, literal("", Text()))
         found = await self._grouped(tenant_id, filters, agent, lambda name: name or None)
-        busiest = sorted(found.items(), key=lambda each: (-each[1].total_calls, each[0] or ""))
-        return dict(busiest[:MOST_AGENTS])
+        ranked = sorted((-totals.total_calls, name or "") for name, totals in found.items())
+        if after is not None:
+            ranked = ranked[bisect_right(ranked, (-after[0], after[1])) :]
+        return {name or None: found[name or None] for _, name in ranked[:limit]}
 
     async def outcomes(self, tenant_id: str, filters: CallFilters) -> Outcomes:
         """Return how the calls ended."""

@@ -20,8 +20,8 @@ from gateway.loopback import plain_on_loopback
 from gateway.telemetry import configure_logging
 from gateway.yaml_document import ScriptError
 from telephony.caller import Step
+from telephony.party_lines import PartyLines
 from telephony.simulated_switch import FarEnd
-from telephony.simulation import PartyLines
 from telephony.telnyx.rest_simulator import SimulatedTelnyx
 from telephony.twilio.rest_simulator import SimulatedTwilio
 from telephony.webhook_sender import Storm, Weather, fair

@@ -25,8 +25,9 @@ from control.requests import CallRequest
 from control.secrets import SecretKeys, new_key
 from control.server_answer import ServerAnswer, ServerFault
 from control.service.admission import LEASE, Admission
-from control.service.call_service import CallService, Parts
+from control.service.call_service import CallService
 from control.service.keeper import Keeper
+from control.service.parts import Parts
 from control.service.ports import World
 from control.service.provider_accounts import ProviderAccounts
 from control.service.reception import House, Reception
@@ -553,6 +554,11 @@ class Bookshelf:
             updated_at=BEGUN,
         )
         return self.agents[agent_id]
+
+    def answers_ours(self) -> None:
+        """An agent of a tenant has our number."""
+        self.has("agent_1", version=3, instructions="Version three.")
+        self.route_to("agent_1", OURS)
 
     def route_to(
         self,

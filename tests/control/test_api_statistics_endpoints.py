@@ -173,6 +173,30 @@ def test_every_statistic_tells_of_the_same_calls(real: RunAsync, tmp_path: Path)
     real(scenario())
 
 
+def test_agents_come_in_pages(real: RunAsync, tmp_path: Path) -> None:
+    many = [
+        call(call_id=f"call_{agent}_{number}", agent_id=None if agent == 2 else f"agent_{agent}")
+        for agent, count in enumerate((3, 5, 3, 1))
+        for number in range(count)
+    ]
+
+    async def scenario() -> None:
+        async with with_calls(tmp_path, many) as (users, _):
+            seen: list[tuple[str | None, int]] = []
+            path = "/v1/stats/agents?limit=2"
+            while path:
+                page = (await users.ask("GET", path)).json
+                seen += [(each["agent_id"], each["total_calls"]) for each in page["data"]]
+                assert len(page["data"]) <= 2
+                path = f"/v1/stats/agents?limit=2&after={page['next_cursor']}" if page["next_cursor"] else ""
+            assert seen == [("agent_1", 5), (None, 3), ("agent_0", 3), ("agent_3", 1)]
+            for nonsense in ("x", "WzEsMl0", "bnVsbA", "eyJhIjoxfQ", "%F0%9F%98%80"):
+                said = await users.ask("GET", f"/v1/stats/agents?after={nonsense}")
+                assert (said.status, said.code) == (400, "invalid_cursor"), nonsense
+
+    real(scenario())
+
+
 PARTS = ("overview", "daily", "monthly", "hourly", "agents", "latency", "tools", "dispositions", "export")
 
 
@@ -185,7 +209,7 @@ def test_what_cannot_be_asked_is_refused(real: RunAsync, tmp_path: Path) -> None
                     "timezone=Mars/Olympus",
                     "from_date=2026-02-30",
                     "status=odd",
-                    "limit=5",
+                    "offset=5",
                 ):
                     said = await users.ask("GET", f"/v1/stats/{part}?{query}")
                     assert (said.status, said.code) == (400, "invalid_query"), (part, query)

@@ -14,7 +14,7 @@ from gateway.links import connect
 from gateway.loopback import plain_on_loopback
 from gateway.server import serving
 from telephony.caller import Wait
-from telephony.simulation import PartyLines
+from telephony.party_lines import PartyLines
 from telephony.telnyx.rest_simulator import SimulatedTelnyx
 from telephony.twilio.rest_simulator import SimulatedTwilio
 from tests.conftest import RunAsync

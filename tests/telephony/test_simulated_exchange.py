@@ -3,8 +3,8 @@
 from telephony.caller import Caller, HangUp, Press, Wait
 from telephony.link import LinkRefused
 from telephony.outcome import EndedBy, StreamRecord
+from telephony.party_lines import PartyLines
 from telephony.simulated_exchange import Prompt, PromptEnd, Telephone, toned_speech
-from telephony.simulation import PartyLines
 from tests.conftest import RunAsync
 
 

@@ -1,27 +1,17 @@
 """Whole simulated calls over links in memory, against gateways of a few lines that speak the carriers' JSON."""
 
-import asyncio
-import json
-import math
-from array import array
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from random import Random
+from base64 import b64decode
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from media.audio import PCMA_8K, PCMU_8K, AudioFormat, Encoding
+from media.audio import PCMA_8K, PCMU_8K, Encoding
 from media.g711 import decode, encode
 from telephony.caller import (
     AwaitAgent,
     BargeIn,
     Caller,
     CallerAction,
-    Echo,
     Edge,
     HangUp,
     Press,
@@ -30,127 +20,12 @@ from telephony.caller import (
     Wait,
 )
 from telephony.impairments import Direction, Drop, Impairments, Stall
-from telephony.link import Connector, Link, LinkListener, LinkRefused
+from telephony.link import Link, LinkListener, LinkRefused
 from telephony.outcome import CallOutcome, EndedBy
 from telephony.simulation import SimulatedCall
 from tests.conftest import RunAsync
 from tests.memory_link import Dialled, MemoryLink, MemoryNetwork
-
-URL = "wss://gateway/media/token"
-
-
-def tone(seconds: float, hertz: float = 440) -> bytes:
-    return array(
-        "h",
-        [int(8_000 * math.sin(2 * math.pi * hertz * n / 8_000)) for n in range(round(8_000 * seconds))],
-    ).tobytes()
-
-
-AGENT = encode(tone(2.0), Encoding.PCMU)
-HELLO = tone(0.2, 300)
-
-
-class Gateway:
-    """The far end of the sockets: keeps every message, and answers as the test says."""
-
-    def __init__(self, react: Callable[["Socket", dict[str, Any]], None] | None = None) -> None:
-        self.sockets: list[Socket] = []
-        self.react = react or (lambda socket, message: None)
-
-    def accept(self, link: MemoryLink, dialled: Dialled) -> LinkListener:
-        self.sockets.append(Socket(self, link, dialled))
-        return self.sockets[-1]
-
-
-class Socket:
-    def __init__(self, gateway: Gateway, link: MemoryLink, dialled: Dialled) -> None:
-        self.gateway, self.link, self.dialled = gateway, link, dialled
-        self.messages: list[dict[str, Any]] = []
-        self.times: list[float] = []
-        self.lost: tuple[int | None, str] | None = None
-
-    def message_received(self, message: bytes) -> None:
-        self.messages.append(json.loads(message))
-        self.times.append(self.link._loop.time())
-        self.gateway.react(self, self.messages[-1])
-
-    def pressure(self, paused: bool) -> None:
-        pass
-
-    def link_lost(self, code: int | None, reason: str) -> None:
-        self.lost = code, reason
-
-    def say(self, event: str, **body: object) -> None:
-        """Send a message of the gateway, with Twilio's address where the stream has one."""
-        address = {"streamSid": self.stream_id} if "streamSid" in self.of("start")[0] else {}
-        self.link.send(json.dumps({"event": event, **address, **body}).encode())
-
-    def play(self, audio: bytes) -> None:
-        self.say("media", media={"payload": b64encode(audio).decode()})
-
-    def mark(self, name: str) -> None:
-        self.say("mark", mark={"name": name})
-
-    @property
-    def stream_id(self) -> str:
-        start = self.of("start")[0]
-        return str(start.get("streamSid") or start["stream_id"])
-
-    def of(self, event: str) -> list[dict[str, Any]]:
-        return [message for message in self.messages if message["event"] == event]
-
-    def when(self, event: str) -> list[float]:
-        return [
-            at for at, message in zip(self.times, self.messages, strict=True) if message["event"] == event
-        ]
-
-    def chunks(self) -> list[int]:
-        return [int(message["media"]["chunk"]) for message in self.of("media")]
-
-    def heard(self) -> bytes:
-        return b"".join(b64decode(message["media"]["payload"]) for message in self.of("media"))
-
-
-def on_start(act: Callable[[Socket], None]) -> Callable[[Socket, dict[str, Any]], None]:
-    return lambda socket, message: act(socket) if message["event"] == "start" else None
-
-
-def echo(socket: Socket, message: dict[str, Any]) -> None:
-    if message["event"] == "media":
-        socket.say("media", media={"payload": message["media"]["payload"]})
-
-
-def greet(socket: Socket) -> None:
-    socket.play(AGENT)
-    socket.mark("end")
-
-
-def place(
-    run: RunAsync,
-    gateway: Gateway,
-    script: Sequence[Step],
-    *,
-    carrier: str = "twilio",
-    network_delay: float = 0.0,
-    impairments: Impairments | None = None,
-    inbound: AudioFormat = PCMU_8K,
-    **options: Any,  # whatever SimulatedCall takes
-) -> CallOutcome:
-    async def call() -> CallOutcome:
-        network = MemoryNetwork(delay=network_delay)
-        network.serve("wss://gateway", gateway.accept)
-        connector: Connector = network
-        return await SimulatedCall(
-            carrier,
-            connector,
-            URL,
-            Caller(script, inbound),
-            impairments=impairments,
-            ids=Random(1),
-            **options,
-        ).run()
-
-    return run(call())
+from tests.telephony.simulated_gateway import AGENT, HELLO, URL, Gateway, Socket, greet, on_start, place
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "telnyx", "signalwire"])
@@ -221,22 +96,6 @@ def test_barge_in_is_silence_one_round_trip_after_the_caller_spoke(virtual: RunA
     assert [message["mark"]["name"] for message in gateway.sockets[0].of("mark")] == ["end"]
     assert outcome.played == cut.played
     assert outcome.played + outcome.dropped == outcome.received
-
-
-def test_echoed_frames_are_timed(virtual: RunAsync) -> None:
-    outcome = place(virtual, Gateway(echo), [Echo(2.0), Wait(1.0), HangUp()], network_delay=0.03)
-    assert outcome.latency is not None
-    assert (outcome.latency.sent, outcome.latency.returned) == (100, 100)
-    assert outcome.latency.p50 == pytest.approx(0.06)
-    assert outcome.latency.maximum == pytest.approx(0.06)
-
-
-def test_simulated_delay_is_not_counted_as_the_gateways(virtual: RunAsync) -> None:
-    plan = Impairments.symmetric(0.05, 0.02, seed=3)
-    outcome = place(virtual, Gateway(echo), [Echo(2.0), Wait(1.0), HangUp()], impairments=plan)
-    assert outcome.latency is not None
-    assert outcome.latency.returned == 100
-    assert outcome.latency.maximum == pytest.approx(0.0, abs=1e-9)
 
 
 def test_lost_and_overtaken_frames_keep_their_numbers(virtual: RunAsync) -> None:
@@ -392,44 +251,12 @@ def test_a_call_that_never_ends_is_ended_at_its_limit(virtual: RunAsync) -> None
     assert outcome.ended_at == pytest.approx(3.0)
 
 
-def test_a_congested_gateway_loses_frames_and_is_told(virtual: RunAsync) -> None:
-    class Congested:
-        buffered = 1 << 17
-        paused = True
-
-        def __init__(self, listener: LinkListener) -> None:
-            self.listener = listener
-
-        def listen(self, listener: LinkListener) -> None: ...
-        def send(self, message: bytes) -> None: ...
-        def abort(self) -> None: ...
-        def close(self, code: int = 1000, reason: str = "") -> None:
-            self.listener.link_lost(code, reason)
-
-    async def call() -> CallOutcome:
-        async def connect(url: str, listener: LinkListener, *, headers: object = None) -> Link:
-            return Congested(listener)
-
-        return await SimulatedCall("twilio", connect, URL, Caller([Wait(1.0), HangUp()])).run()
-
-    outcome = virtual(call())
-    assert (outcome.frames_sent, outcome.frames_unsent) == (0, 50)
-    assert outcome.complaints == {"31930": 50}
-
-
 def test_telnyx_tells_the_gateway_what_it_could_not_use(virtual: RunAsync) -> None:
     gateway = Gateway(on_start(lambda socket: socket.link.send(b'{"event":"media","media":{"payload":"%"}}')))
     outcome = place(virtual, gateway, [Wait(0.1), HangUp()], carrier="telnyx")
     (error,) = gateway.sockets[0].of("error")
     assert error["payload"]["code"] == 100004
     assert outcome.complaints == {"100004": 1}
-
-
-def test_twilio_counts_what_it_could_not_use(virtual: RunAsync) -> None:
-    gateway = Gateway(on_start(lambda socket: socket.link.send(b'{"event":"clear","streamSid":"other"}')))
-    outcome = place(virtual, gateway, [Wait(0.1), HangUp()])
-    assert outcome.complaints == {"31951": 1}
-    assert outcome.complaint_details[0].startswith("31951: ")
 
 
 def test_telnyx_may_start_long_after_it_connected(virtual: RunAsync) -> None:
@@ -467,49 +294,6 @@ def test_the_upgrade_carries_the_carriers_credentials(virtual: RunAsync) -> None
     (socket,) = gateway.sockets
     assert socket.dialled.headers == {"x-telnyx-streaming-auth-token": "t", "x-mine": "1"}
     assert socket.messages[0]["connected"] == {"x-telnyx-streaming-auth-token": "t"}
-
-
-def test_without_a_history_the_numbers_are_the_same(virtual: RunAsync) -> None:
-    script: list[Step] = [AwaitAgent(Edge.END), HangUp()]
-    kept = place(virtual, Gateway(on_start(greet)), script)
-    counted = place(virtual, Gateway(on_start(greet)), script, history=False)
-    assert counted == replace(kept, heard=b"", marks=(), playouts=(), gaps=())
-
-
-def test_a_link_that_can_leave_bytes_unread_is_paused_through_an_outbound_stall(virtual: RunAsync) -> None:
-    reading: list[tuple[str, float]] = []
-
-    class Pausable:
-        buffered = 0
-        paused = False
-
-        def __init__(self, listener: LinkListener) -> None:
-            self.listener = listener
-
-        def listen(self, listener: LinkListener) -> None: ...
-        def send(self, message: bytes) -> None: ...
-        def abort(self) -> None: ...
-        def close(self, code: int = 1000, reason: str = "") -> None:
-            self.listener.link_lost(code, reason)
-
-        def pause_reading(self) -> None:
-            reading.append(("paused", asyncio.get_running_loop().time()))
-
-        def resume_reading(self) -> None:
-            reading.append(("resumed", asyncio.get_running_loop().time()))
-
-    async def call() -> CallOutcome:
-        async def connect(url: str, listener: LinkListener, *, headers: object = None) -> Link:
-            return Pausable(listener)
-
-        plan = Impairments(stalls=(Stall(direction=Direction.OUTBOUND, at=0.25, duration=0.5),))
-        return await SimulatedCall(
-            "twilio", connect, URL, Caller([Wait(1.0), HangUp()]), impairments=plan
-        ).run()
-
-    virtual(call())
-    assert [what for what, _ in reading] == ["paused", "resumed"]
-    assert [at for _, at in reading] == pytest.approx([0.25, 0.75])
 
 
 def test_a_message_that_arrives_before_the_connect_returned_is_not_lost(virtual: RunAsync) -> None:
@@ -583,62 +367,3 @@ def test_a_document_without_a_next_stream_ends_a_dropped_call(virtual: RunAsync)
     plan = Impairments(drops=(Drop(at=0.5, reconnect_after=0.5),))
     outcome = place(virtual, Gateway(), [Wait(9.0)], impairments=plan, next_stream=lambda: None)
     assert outcome.ended_by is EndedBy.DROPPED
-
-
-def test_audio_beyond_what_twilio_holds_is_discarded_and_said(virtual: RunAsync) -> None:
-    def dump(socket: Socket) -> None:
-        for _ in range(11):
-            socket.play(PCMU_8K.silence(60 * 8_000))
-
-    outcome = place(virtual, Gateway(on_start(dump)), [Wait(1.0), HangUp()])
-    assert outcome.discarded == 60 * 8_000
-    assert outcome.complaints == {"31931": 1}
-
-
-plans = st.builds(
-    Impairments,
-    inbound_delay=st.floats(0, 0.2),
-    outbound_delay=st.floats(0, 0.2),
-    inbound_jitter=st.floats(0, 0.1),
-    outbound_jitter=st.floats(0, 0.1),
-    loss=st.floats(0, 0.2),
-    reorder=st.floats(0, 0.2),
-    stalls=st.lists(
-        st.builds(Stall, direction=st.sampled_from(Direction), at=st.floats(0, 2), duration=st.floats(0, 1)),
-        max_size=2,
-    ).map(tuple),
-    drops=st.lists(
-        st.builds(
-            Drop, at=st.floats(0, 2), reconnect_after=st.none() | st.floats(0, 1), graceful=st.booleans()
-        ),
-        max_size=2,
-    ).map(tuple),
-    seed=st.integers(0, 99),
-)
-
-
-# Two whole calls per example: fewer of them, and no limit on how long a busy machine takes for one.
-@settings(max_examples=40, deadline=None)
-@given(plans, st.sampled_from(["twilio", "telnyx"]))
-def test_whatever_goes_wrong_every_call_ends_and_its_account_adds_up(
-    virtual: RunAsync, plan: Impairments, carrier: str
-) -> None:
-    def chatter(socket: Socket, message: dict[str, Any]) -> None:
-        if message["event"] == "start":
-            greet(socket)
-        elif message["event"] == "dtmf":
-            socket.say("clear")
-            greet(socket)
-
-    gateway = Gateway(chatter)
-    script: list[Step] = [Wait(0.5), Press("1"), Speak(HELLO), Wait(2.0), HangUp()]
-    outcome = place(virtual, gateway, script, carrier=carrier, impairments=plan)
-    assert outcome.played + outcome.dropped + outcome.discarded == outcome.received
-    assert sum(playout.played for playout in outcome.playouts) == outcome.played
-    assert outcome.frames_sent + outcome.frames_lost + outcome.frames_unsent <= outcome.frames_said
-    received = sum(len(socket.of("media")) for socket in gateway.sockets)
-    assert received <= outcome.frames_sent
-    assert outcome.marks_played + outcome.marks_flushed <= outcome.marks_received
-    assert len(outcome.heard) == 2 * round((outcome.ended_at - (outcome.started_at or 0)) * 8_000)
-    again = place(virtual, Gateway(chatter), script, carrier=carrier, impairments=plan)
-    assert again == outcome

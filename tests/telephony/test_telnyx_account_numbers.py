@@ -8,8 +8,8 @@ import pytest
 from gateway.links import connect
 from telephony.account_numbers import AccountNumber
 from telephony.client_errors import CommandFailed, Verdict
+from telephony.party_lines import PartyLines
 from telephony.simulated_exchange import Cut, Refuse
-from telephony.simulation import PartyLines
 from telephony.telnyx.account_numbers import TelnyxNumbers
 from telephony.telnyx.client import TelnyxClient
 from telephony.telnyx.rest_simulator import SimulatedTelnyx

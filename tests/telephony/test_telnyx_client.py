@@ -35,9 +35,9 @@ from telephony.commands import (
     Transfer,
     UpdateClientState,
 )
+from telephony.party_lines import PartyLines
 from telephony.simulated_exchange import AnswerLate, Cut, Refuse
 from telephony.simulated_switch import FarEnd, Reaction
-from telephony.simulation import PartyLines
 from telephony.telnyx.client import TelnyxClient
 from telephony.telnyx.rest_simulator import SimulatedTelnyx, too_many_requests
 from telephony.telnyx.simulated_leg import TelnyxLeg

@@ -17,9 +17,9 @@ from gateway.links import connect
 from media.audio import PCMU_8K, Encoding
 from media.wav import WavHeader, read
 from telephony.caller import Caller, HangUp, Press, Wait
+from telephony.party_lines import PartyLines
 from telephony.simulated_exchange import AnswerLate, Cut, Refuse
 from telephony.simulated_switch import FarEnd, Kind, Reaction
-from telephony.simulation import PartyLines
 from telephony.telnyx.rest_simulator import SimulatedTelnyx, too_many_requests
 from telephony.webhook_sender import Fate
 from tests.conftest import RunAsync

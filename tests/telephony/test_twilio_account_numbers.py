@@ -8,8 +8,8 @@ import pytest
 from gateway.links import connect
 from telephony.account_numbers import AccountNumber
 from telephony.client_errors import CommandFailed, Verdict
+from telephony.party_lines import PartyLines
 from telephony.simulated_exchange import Cut, Refuse
-from telephony.simulation import PartyLines
 from telephony.twilio.account_numbers import TwilioNumbers
 from telephony.twilio.client import TwilioClient
 from telephony.twilio.rest_simulator import SimulatedTwilio, error_body

@@ -32,9 +32,9 @@ from telephony.commands import (
     UpdateClientState,
 )
 from telephony.link import Link, LinkListener
+from telephony.party_lines import PartyLines
 from telephony.simulated_exchange import AnswerLate, Refuse
 from telephony.simulated_switch import FarEnd, Kind, Reaction
-from telephony.simulation import PartyLines
 from telephony.twilio import twiml
 from telephony.twilio.client import TwilioClient
 from telephony.twilio.rest_simulator import SimulatedTwilio, error_body

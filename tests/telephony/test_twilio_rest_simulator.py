@@ -13,9 +13,9 @@ from twilio.rest import Client
 from gateway.links import connect
 from media.audio import PCMU_8K
 from telephony.caller import Caller, HangUp, Press, Wait
+from telephony.party_lines import PartyLines
 from telephony.simulated_exchange import Refuse
 from telephony.simulated_switch import FarEnd, Kind, Reaction
-from telephony.simulation import PartyLines
 from telephony.twilio.client import BoundedHttpClient
 from telephony.twilio.rest_simulator import SimulatedTwilio
 from telephony.webhook_sender import Fate
