@@ -153,4 +153,4 @@ PUBLISHED = frozenset(
         "agent.failover",
     }
 )
-"""The events of a call that users are told of (`api.md`, Webhooks out)."""
+"""The events of a call that users are told of (`docs/webhooks.md`)."""

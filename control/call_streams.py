@@ -20,7 +20,7 @@ from telephony.commands import MediaStream, StartStream, StopStream
 
 Action = Callable[[float], None]
 
-# How often in a row a lost stream is opened again (design, Re-attachment).
+# How often in a row a lost stream is opened again.
 _RESTARTS = 2
 # A stream that has lived so long was no failed attempt.
 _HEALTHY = 10.0

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from control.egress import EgressFailed, OutgoingAnswer
 
-# Seconds before the second, third ... attempt (`api.md`): a restart of the receiver is bridged in seconds, its bad
-# day in hours. After the last, the delivery is given up.
+# Seconds before the second, third ... attempt (docs/webhooks.md): a restart of the receiver is bridged in seconds, its
+# bad day in hours. After the last, the delivery is given up.
 RETRIES = (5.0, 30.0, 120.0, 600.0, 3600.0, 21_600.0)
 
 # The share by which a pause may be longer, so that what failed together does not come back together.

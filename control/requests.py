@@ -191,7 +191,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A request cannot be done: an HTTP status, a stable code (`api.md`), and why."""
+    """A request cannot be done: an HTTP status, a stable code (`docs/api-errors.md`), and why."""
 
     status: int
     code: str

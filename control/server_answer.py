@@ -19,7 +19,7 @@ from control.requests import CallRequest
 from control.templates import LONGEST_TEXT
 from control.tool_definition import ToolDefinition
 
-# Seconds for an answer, all in all (api.md, server_url). Tools have a time of their own.
+# Seconds for an answer, all in all (docs/agents.md, server_url). Tools have a time of their own.
 TIMEOUT = 5.0
 # Of an answer: an agent with its tools and their schemas.
 MOST_BYTES = 256 * 1024

@@ -7,16 +7,19 @@ behind their backs: tests place calls at the carrier, ask the gateway, and wait 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
+import pytest
 
 from control.call_record import CallRecord, EventRecord
+from control.service import switchboard
 from control.stores.call_filters import CallFilters
 from control.stores.keyset import Page
+from gateway import loop_lag
 from gateway.agent.script import parse_script
 from gateway.agent.scripted import Script
 from gateway.agent.server import AgentServer, BehaviourFactory
@@ -240,12 +243,17 @@ async def whole_house(
         **settings,
     }
     try:
-        async with running(Settings(**given)) as gateway:
+        async with AsyncExitStack() as stack:
+            rules = stack.enter_context(pytest.MonkeyPatch.context())
+            # A busy machine is no slow database and no overload: nobody is turned away for it.
+            rules.setattr(switchboard, "PATIENCE", PATIENCE)
+            rules.setattr(loop_lag, "LIMIT", PATIENCE)
+            gateway = await stack.enter_async_context(running(Settings(**given)))
             key = key or (folder / "data" / FIRST_KEY_FILE).read_text().strip()
-            async with aiohttp.ClientSession(
-                f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}
-            ) as http:
-                yield House(gateway, simulated, server, http)
+            http = await stack.enter_async_context(
+                aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"})
+            )
+            yield House(gateway, simulated, server, http)
     finally:
         await server.close()
         await simulated.stop()

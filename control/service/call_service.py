@@ -48,7 +48,7 @@ log = structlog.get_logger()
 
 # Seconds for which the events of a call that is over find it: carriers repeat theirs for a minute (Telnyx).
 REMEMBERED = 90.0
-# What a token for a media socket is good for; a dial's lasts as long as it may ring (design, Stream tokens).
+# What a token for a media socket is good for; a dial's lasts as long as it may ring.
 TOKEN_LIFETIME = 60.0
 RING_SLACK = 10.0
 # Who asked for a dial waits so long for the carrier's answer, and is then told that it is not known.

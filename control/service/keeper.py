@@ -18,7 +18,7 @@ from control.stores.errors import StoreUnavailable
 
 log = structlog.get_logger()
 
-# What a call may wait for its database (design, Enders).
+# What a call may wait for its database (docs/architecture.md).
 PATIENCE = 0.25
 # A store that is only busy answers by then: a burst of ends is seconds of work at most.
 STALLED = 3.0

@@ -27,7 +27,7 @@ from control.stores.documents import dumps, loads
 from control.stores.errors import StoreUnavailable
 from control.stores.urls import database_url
 
-# Seconds. A call's machine does not wait for any of them (design: 250 ms, then its journal); they bound the rest.
+# Seconds. A call's machine does not wait for any of them (250 ms, then its journal); they bound the rest.
 CONNECT = 5.0
 STATEMENT = 10.0
 LOCKED = 5.0

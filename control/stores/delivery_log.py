@@ -11,7 +11,7 @@ from control.stores.keyset import Keyset, Listed, Page
 from control.stores.tables import deliveries, delivery_attempts, events
 
 LISTED = 500
-"""Attempts in one answer (`api.md`)."""
+"""Attempts in one answer (`docs/webhooks.md`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

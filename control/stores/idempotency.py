@@ -1,6 +1,6 @@
 """What an idempotency key was used for, and the first answer it got.
 
-A key is claimed before its request is carried out, and finished with the answer. Kept for a day (`api.md`). A
+A key is claimed before its request is carried out, and finished with the answer. Kept for a day. A
 process that dies in between leaves the key claimed: the same request is then told that it is in progress, and, of a
 dial, which call it made.
 """

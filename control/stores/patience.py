@@ -8,7 +8,7 @@ from control.stores.errors import StoreUnavailable
 
 T = TypeVar("T")
 
-# Seconds (design: nobody's hang-up waits for the database any longer).
+# Seconds (docs/architecture.md: nobody's hang-up waits for the database any longer).
 BRIEFLY = 0.25
 
 

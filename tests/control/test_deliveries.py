@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 # A worker that need not look for what others have added.
 ALONE = Bounds(poll=100_000.0)
 
-# api.md: retries 5 s, 30 s, 2 min, 10 min, 1 h, 6 h.
+# docs/webhooks.md: retries 5 s, 30 s, 2 min, 10 min, 1 h, 6 h.
 SCHEDULE = [0, 5, 35, 155, 755, 4_355, 25_955]
 
 

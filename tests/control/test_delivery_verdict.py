@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from control.delivery_verdict import Failed, Succeeded, verdict
 from control.egress import EgressFailed, EgressFault, EgressRefused, OutgoingAnswer
 
-# api.md: retries 5 s, 30 s, 2 min, 10 min, 1 h, 6 h.
+# docs/webhooks.md: retries 5 s, 30 s, 2 min, 10 min, 1 h, 6 h.
 PAUSES = [5, 30, 2 * 60, 10 * 60, 60 * 60, 6 * 60 * 60]
 
 
