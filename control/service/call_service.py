@@ -7,7 +7,7 @@ since carriers' words come late. Loops and tasks are the gateway's (`World.spawn
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
