@@ -41,9 +41,10 @@ class MediaSummary:
         return _together(self.usages)
 
 
-# Utterances, and answers, that may still change when the next comes: transcriptions are late, and cuts are told of the
-# one before. Of a call of hours no more than these is looked at after each turn.
+# Utterances that may still change when the next comes: transcriptions are late, and cuts are told of the one before. Of
+# a call of hours no more than these is looked at after each turn; of answers, the last alone is not over.
 _LATEST = 16
+_LATEST_TURNS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +76,8 @@ def media_progress(bridge: Bridge) -> MediaProgress:
         tools_called=tuple(bridge.tools.names),
         first_utterance=max(0, len(said) - _LATEST),
         transcript=tuple(utterance.as_dict() for utterance in said[-_LATEST:]),
-        first_turn=max(0, len(answered) - _LATEST),
-        latency_turns=tuple(turn.as_dict() for turn in answered[-_LATEST:]),
+        first_turn=max(0, len(answered) - _LATEST_TURNS),
+        latency_turns=tuple(turn.as_dict() for turn in answered[-_LATEST_TURNS:]),
         usages=tuple(bridge.usages),
         ws_unavailable=bridge.ws_unavailable,
     )

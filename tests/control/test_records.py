@@ -50,5 +50,5 @@ def test_what_a_long_call_has_come_to_so_far_is_told_by_its_latest() -> None:
     summary = media_summary(bridge, None)
     assert summary.transcript[progress.first_utterance :] == progress.transcript
     assert summary.latency_turns[progress.first_turn :] == progress.latency_turns
-    assert (progress.first_utterance, progress.first_turn) == (4, 4)
+    assert (progress.first_utterance, progress.first_turn) == (4, 16)
     assert progress.usage == summary.usage
