@@ -71,10 +71,13 @@ def priced(record: CallRecord, used: Iterable[tuple[str, Usage]], tariff: Tariff
         currency=tariff.currency,
         llm_cost=llm,
         llm_discount=_rounded(llm * tariff.llm_discount_percent / 100),
-        transfer_cost=_rounded(
-            Decimal(record.transfer_duration_seconds) / _MINUTE * tariff.transfer_per_minute
-        ),
+        transfer_cost=transfer_cost(record.transfer_duration_seconds, tariff),
     )
+
+
+def transfer_cost(seconds: int, tariff: Tariff) -> Decimal:
+    """Return what the leg that a transfer dialled costs."""
+    return _rounded(Decimal(seconds) / _MINUTE * tariff.transfer_per_minute)
 
 
 def recorded_cost(seconds: Decimal, tariff: Tariff) -> Decimal:

@@ -44,7 +44,7 @@ def abandoned(
     """Return the record of a call whose process has died: it ends here, as an error of ours.
 
     Args:
-        said: the events of what was said, in order.
+        said: events, in order; of interest are those of what was said.
         draft: what was on record of it, piece by piece.
     """
     answered = record.answered_at is not None
@@ -95,6 +95,8 @@ def _utterances(record: CallRecord, said: Iterable[EventRecord]) -> Iterator[Map
     """Whether somebody was interrupted is not known any more."""
     began = record.answered_at or record.started_at
     for event in said:
+        if event.name != "transcript.updated":
+            continue
         yield {
             "role": event.data["role"],
             "content": event.data["text"],

@@ -10,9 +10,11 @@ Both fixtures are stateless functions of session scope, so hypothesis tests may 
 import asyncio
 import logging
 import os
+import shutil
 from collections.abc import Callable, Coroutine, Iterator
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
@@ -30,6 +32,9 @@ settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
 T = TypeVar("T")
+
+# Bytes of memory that must be free for them.
+ROOM = 2 << 30
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
@@ -53,6 +58,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def _compiled(name: str) -> bool:
     return str(import_module(name).__file__).endswith(tuple(EXTENSION_SUFFIXES))
+
+
+def pytest_configure() -> None:
+    """Files of tests are kept in memory where there is room: a disk that others write to stalls a database's fsync for
+    longer than a call waits for it."""
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 @pytest.hookimpl(optionalhook=True)

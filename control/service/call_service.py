@@ -7,7 +7,7 @@ since carriers' words come late. Loops and tasks are the gateway's (`World.spawn
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -18,7 +18,7 @@ from control.call_draft import CallDraft
 from control.call_gather import GatherView
 from control.call_record import CallRecord
 from control.call_transfer import TransferView
-from control.costs import priced
+from control.costs import priced, transfer_cost
 from control.dialling import DialFailed, Dialled, DialOutcome, DialRequest
 from control.effects import CommandDone, Instruction, PutDown
 from control.inputs import DrainAsked
@@ -359,6 +359,11 @@ class CallService:
             log.warning("what is to be extracted is not known", call_id=record.call_id, error=str(fault))
             return None
         return None if agent is None else self._parts.reception.to_extract(agent.config)
+
+    def transferred(self, record: CallRecord, seconds: int) -> CallRecord:
+        """Return the record of a call whose transferred caller talked for so long, with what that costs."""
+        cost = transfer_cost(seconds, self._parts.tariff)
+        return replace(record, transfer_duration_seconds=seconds, transfer_cost=cost)
 
     def live_record(self, tenant_id: str, call_id: str) -> CallRecord | None:
         call = self._of_tenant(tenant_id, call_id)

@@ -8,6 +8,7 @@ was transferred talks on, and is only waited for.
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -24,6 +25,7 @@ from control.service.live_call import LiveCall
 from control.service.neighbours import Neighbours
 from control.service.ports import CallStore, CarrierAccount, CarrierAccounts, Describe, World
 from control.stores.errors import StoreUnavailable
+from control.unfinished import EVENTS, Unfinished, transferred_at, unfinished
 from telephony.calls import HungUp
 from telephony.client_errors import CommandFailed
 from telephony.client_errors import LiveCall as CarriedCall
@@ -41,6 +43,7 @@ _AT_A_TIME = 8
 # over, and after which they end whatever it says: who is cut off for so long has hardly a call left.
 SILENT = 180.0
 GONE = 900.0
+_LOOKED_AT = EVENTS | {"transcript.updated"}
 # Seconds that a start waits for a journal to be replayed, and between looks; then it is seen to later.
 _JOURNAL_PATIENCE = 2.0
 _LOOK = 0.05
@@ -109,9 +112,9 @@ class Reconciliation:
 
     async def _abandon(self, record: CallRecord) -> None:
         """End a call whose media died with its process."""
-        said, draft = await self._left(record)
-        ended = released_call.abandoned(record, self._world.wall(), said, draft)
-        await self._end(record, ended, draft)
+        events, draft = await self._left(record)
+        ended = released_call.abandoned(record, self._world.wall(), events, draft)
+        await self._end(record, ended, events, draft)
         self._world.spawn(self._put_down(record), f"{record.call_id} recovery")
 
     async def _journal_is_replayed(self) -> bool:
@@ -137,13 +140,14 @@ class Reconciliation:
         for record in left:
             if not self._service.has(record.call_id):
                 log.warning("the end of an earlier process's call is told", call_id=record.call_id)
-                said, draft = await self._left(record)
-                await self._end(record, released_call.known(record, said, draft), draft)
+                events, draft = await self._left(record)
+                await self._end(record, released_call.known(record, events, draft), events, draft)
 
     async def _left(self, record: CallRecord) -> tuple[list[EventRecord], CallDraft]:
-        """What was said in a call, and what else was on record of it."""
+        """What was said and begun in a call, and what else was on record of it."""
         try:
-            return await self._store.said(record.call_id), await self._store.draft(record.call_id)
+            events = await self._store.happened(record.call_id, _LOOKED_AT)
+            return events, await self._store.draft(record.call_id)
         except StoreUnavailable as fault:
             log.warning("what went on in a call is not known", call_id=record.call_id, error=str(fault))
             return [], released_call.NOTHING
@@ -201,8 +205,11 @@ class Reconciliation:
 
     async def _released_ended(self, record: CallRecord, event: HungUp | None = None) -> None:
         wall = self._world.wall()
-        _, draft = await self._left(record)
-        await self._end(record, released_call.ended(record, wall, event, draft), draft)
+        events, draft = await self._left(record)
+        ended, since = released_call.ended(record, wall, event, draft), transferred_at(events)
+        if since is not None and ended.ended_at is not None:
+            ended = self._service.transferred(ended, max(0, round((ended.ended_at - since).total_seconds())))
+        await self._end(record, ended, events, draft)
 
     def unmade(self, record: CallRecord) -> None:
         """A dial was refused because the store did not answer, which may have taken, or yet take, its call.
@@ -212,19 +219,22 @@ class Reconciliation:
         ended = released_call.abandoned(record, self._world.wall())
         self._world.spawn(self._keep_end(record, ended, last_sequence=0), f"{record.call_id} was not made")
 
-    async def _end(self, before: CallRecord, ended: CallRecord, draft: CallDraft) -> None:
+    async def _end(
+        self, before: CallRecord, ended: CallRecord, events: list[EventRecord], draft: CallDraft
+    ) -> None:
         """Keep the end of a call, and tell of it."""
         try:
             last_sequence = await self._store.last_sequence(before.call_id)
         except StoreUnavailable:
             last_sequence = 1_000_000  # above whatever there is: an order with a gap is an order
-        await self._keep_end(before, ended, last_sequence, draft)
+        await self._keep_end(before, ended, last_sequence, unfinished(events), draft)
 
     async def _keep_end(
         self,
         before: CallRecord,
         ended: CallRecord,
         last_sequence: int,
+        begun: Sequence[Unfinished] = (),
         draft: CallDraft = released_call.NOTHING,
     ) -> None:
         now, wall = self._world.now(), self._world.wall()
@@ -238,6 +248,7 @@ class Reconciliation:
         }
         names = ["call.ended"] if ended.answered_at is not None else ["call.failed", "call.ended"]
         entries = [_interrupted(chronicle, run, now, wall) for run in draft.runs]
+        entries += [chronicle.entry(each.name, each.data, now) for each in begun]
         entries += [
             chronicle.entry(
                 name, {**facts, **({"call": self._describe(ended)} if name == "call.ended" else {})}, now

@@ -11,8 +11,8 @@ from control.stores.columns import Values
 from control.stores.database import Database
 from control.stores.tables import calls, deliveries, events
 
-# Utterances of a call: a day of talk.
-_MOST_SAID = 20_000
+# Events of a call, of the kinds that are asked for: a day of talk.
+_MOST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ class Events:
             query = select(func.max(events.c.sequence)).where(events.c.call_id == call_id)
             return (await connection.scalar(query)) or 0
 
-    async def said(self, call_id: str) -> list[EventRecord]:
-        """Return the events of what was said in a call, in order."""
-        wanted = and_(events.c.call_id == call_id, events.c.name == "transcript.updated")
-        query = select(events).where(wanted).order_by(events.c.position).limit(_MOST_SAID)
+    async def named(self, call_id: str, names: Collection[str]) -> list[EventRecord]:
+        """Return the events of a call that have one of these names, in order."""
+        wanted = and_(events.c.call_id == call_id, events.c.name.in_(sorted(names)))
+        query = select(events).where(wanted).order_by(events.c.position).limit(_MOST)
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return [event_of(row) for row in rows]

@@ -9,7 +9,7 @@ worker). Whatever the database fails at is `StoreUnavailable`.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import text
@@ -155,9 +155,9 @@ class Store:
         """See `Events.last_position`."""
         return await self._events.last_position(tenant_id)
 
-    async def said(self, call_id: str) -> list[EventRecord]:
-        """See `Events.said`."""
-        return await self._events.said(call_id)
+    async def happened(self, call_id: str, names: Collection[str]) -> list[EventRecord]:
+        """See `Events.named`."""
+        return await self._events.named(call_id, names)
 
     async def draft(self, call_id: str) -> CallDraft:
         """See `Drafts.of`."""

@@ -103,7 +103,7 @@ class SimulatedTelnyx:
     ) -> None:
         """
         Args:
-            lines: make the media side of each leg (`simulation.PartyLines` of a connector).
+            lines: make the media side of each leg (`party_lines.PartyLines` of a connector).
             webhook_url: the application's; commands may name others.
             signing_seed: of the key that signs the webhooks; `public_key` is its other half.
             far_end: who answers under numbers that `far_ends` does not script.

@@ -109,7 +109,7 @@ class SimulatedTwilio:
     ) -> None:
         """
         Args:
-            lines: make the media side of each call (`simulation.PartyLines` of a connector, which is given the URL of
+            lines: make the media side of each call (`party_lines.PartyLines` of a connector, which is given the URL of
                 the document: the signature it carries is over that).
             voice_url: asked for the document of an inbound call.
             status_callback: told of the end of inbound calls.

@@ -53,8 +53,8 @@ def test_what_was_said_in_a_call_is_had_in_order_and_by_itself(stored: RunWithSt
     async def scenario(store: Store) -> None:
         await store.save_call(record, [spoken[0], event(record, 2), spoken[1]])
         await store.save_call(other, [event(other, 1, name="transcript.updated")])
-        assert await store.said(record.call_id) == spoken
-        assert await store.said("call_none") == []
+        assert await store.happened(record.call_id, {"transcript.updated"}) == spoken
+        assert await store.happened("call_none", {"transcript.updated"}) == []
 
     stored(scenario)
 

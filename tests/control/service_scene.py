@@ -1,7 +1,7 @@
 """The service on a stage: tests play carriers, media and the database; what is in between is real, on virtual time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -76,7 +76,8 @@ PROGRESS = MediaProgress(
 
 # A dollar for each token of audio out, and ten with the spare model.
 TARIFF = Tariff(
-    models={"m": Price(audio_out=Decimal(1_000_000)), "spare-m": Price(audio_out=Decimal(10_000_000))}
+    models={"m": Price(audio_out=Decimal(1_000_000)), "spare-m": Price(audio_out=Decimal(10_000_000))},
+    transfer_per_minute=Decimal(2),
 )
 
 
@@ -163,9 +164,9 @@ class Shelf:
         await self._answer()
         return max((e.sequence or 0 for e in self.events if e.call_id == call_id), default=0)
 
-    async def said(self, call_id: str) -> list[EventRecord]:
+    async def happened(self, call_id: str, names: Collection[str]) -> list[EventRecord]:
         await self._answer()
-        return [e for e in self.events if (e.call_id, e.name) == (call_id, "transcript.updated")]
+        return [e for e in self.events if e.call_id == call_id and e.name in names]
 
     async def draft(self, call_id: str) -> CallDraft:
         await self._answer()

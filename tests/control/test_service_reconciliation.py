@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -534,6 +535,59 @@ def test_while_the_database_is_away_nobody_is_taken_for_dead(virtual: RunAsync) 
         scene.shelf.away = False
         await asyncio.sleep(SILENT - 60)
         assert scene.shelf.records["call_left"].live
+        await scene.close()
+
+    virtual(scenario())
+
+
+def noted(name: str, sequence: int | None, **data: object) -> EventRecord:
+    return EventRecord(
+        event_id=f"evt_{name}",
+        tenant_id="default",
+        call_id="call_left",
+        agent_id=None,
+        at=10.0,
+        name=name,
+        sequence=sequence,
+        occurred_at=BEGUN + timedelta(seconds=10),
+        data=data,
+    )
+
+
+def test_who_waits_for_a_gather_or_a_transfer_is_told_that_the_call_was_over_first(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = LEFT
+        scene.shelf.events += [
+            noted("gather.started", None, gather_id="g_1", mode="stream"),
+            noted("transfer.initiated", 4, transfer_id="t_1", destination=OTHER),
+        ]
+        await asking(scene).recover("node_1")
+        assert scene.shelf.published("call_left") == [
+            (4, "transfer.initiated"),
+            (5, "call.gather.completed"),
+            (6, "transfer.failed"),
+            (7, "call.ended"),
+        ]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_transfer_that_outlived_its_process_is_timed_and_billed_to_its_end(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = replace(LEFT, transferred_to=OTHER)
+        scene.shelf.events.append(noted("transfer.completed", 5, transfer_id="t_1", destination=OTHER))
+        scene.account.alive.add("leg-left")
+        await asking(scene).recover("node_1")
+        await asyncio.sleep(100)
+        scene.hung_up("leg-left")
+        await scene.settles()
+        record = scene.shelf.records["call_left"]
+        assert record.transfer_duration_seconds == 90
+        assert record.transfer_cost == Decimal("3.0")
+        assert scene.shelf.names("call_left") == ["transfer.completed", "call.ended"]
         await scene.close()
 
     virtual(scenario())

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.gateway.test_extractor import FITS, SCHEMA, says
 from tests.killable_house import KillableHouse, killable_house
 from tests.postgresql_server import PostgresqlServer
 from tests.receiver import Receiver
+from tests.whole_house import OTHER
 
 pytestmark = pytest.mark.sockets
 
@@ -192,3 +194,43 @@ def test_a_tool_that_ran_when_its_process_died_is_in_the_log_as_interrupted(
             await house.gateway.stop()
 
     real(scenario())
+
+
+RINGS = FarEnd(after=60.0)
+
+
+@pytest.mark.parametrize(
+    ("command", "body", "end", "facts"),
+    [
+        ("gather", {"prompt": "Your number, please."}, "call.gather.completed", {"status": "hangup"}),
+        ("transfer", {"destination": OTHER}, "transfer.failed", {"cause": "error"}),
+    ],
+)
+def test_what_was_asked_of_a_call_is_told_of_its_end_and_nobody_is_left_on_the_line(
+    real: RunAsync, tmp_path: Path, command: str, body: dict[str, str], end: str, facts: dict[str, str]
+) -> None:
+    async def scenario() -> None:
+        async with a_house(tmp_path, None, STAYS) as (house, _, _):
+            house.carrier.far_ends.script(OTHER, RINGS)
+            call_id = await house.dial()
+            await said(house, call_id, *WORDS)
+            await house.api("POST", f"/v1/calls/{call_id}/{command}", body)
+            if command == "transfer":
+                await house.until(partial(is_rung, house, OTHER))
+            await house.gateway.kill()
+            await house.gateway.start()
+            is_whole(await over(house, call_id))
+            told = [event for event in house.backend.events[call_id].values() if event["event"] == end]
+            assert [{name: event["data"][name] for name in facts} for event in told] == [facts]
+            await house.until(partial(nobody_is_up, house))
+            await house.gateway.stop()
+
+    real(scenario())
+
+
+async def is_rung(house: KillableHouse, number: str) -> bool:
+    return any(leg.leg.to_number == number for leg in house.carrier.legs.values())
+
+
+async def nobody_is_up(house: KillableHouse) -> bool:
+    return not any(leg.leg.alive for leg in house.carrier.legs.values())
