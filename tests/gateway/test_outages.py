@@ -57,6 +57,7 @@ async def echoing(folder: Path, backend: Backend, **settings: Any) -> AsyncItera
         "agents": {"default": AgentConfig(name="default", webhook_url=backend.url)},
         "egress_allow": "127.0.0.1",
         "egress_allow_http": True,
+        "unhurried": False,
         **settings,
     }
     async with whole_house("telnyx", folder, **given) as house:
