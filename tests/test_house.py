@@ -63,7 +63,6 @@ TESTED_ELSEWHERE = {
     "control/stores/keyset.py": "tests/contracts/test_calls.py turns pages in every order",
     "control/stores/local_time.py": "tests/contracts/test_statistics.py: days and hours of every kind of zone",
     "control/api/tool_log_shapes.py": "tests/control/test_api_tool_log_endpoints.py reads them over HTTP",
-    "control/stores/patience.py": "tests/control/test_api_gate.py and test_tenancy.py: a database that hangs",
     "control/stores/search.py": "tests/contracts/test_calls.py searches",
     "control/stores/tables.py": "tables without behaviour; every contract test runs on them",
     "control/stores/urls.py": "tests/contracts opens both kinds; tests/gateway/test_settings.py refuses others",

@@ -5,6 +5,7 @@ behind their backs: tests place calls at the carrier, ask the gateway, and wait 
 """
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -48,6 +49,9 @@ GREETS = parse_script(
 )
 
 T = TypeVar("T")
+
+# Below those that Linux gives to clients and to whoever binds port 0 (ip_local_port_range: 32768 and up).
+_PORTS = iter(random.SystemRandom().sample(range(10_240, 32_768), 32_768 - 10_240))
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +304,16 @@ def account_of(carrier: SimulatedTelnyx | SimulatedTwilio) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on: public URLs are told before the listener is there."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on: public URLs are told before the listener is there.
+
+    Not one of those that the kernel gives away by itself, which another test's client may have before it is bound
+    here; and in an order of this process's own, never the same twice.
+    """
+    for port in _PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("every port was given once")

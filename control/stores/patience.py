@@ -18,8 +18,18 @@ async def within(patience: float, asked: Coroutine[Any, Any, T]) -> T:
     Raises:
         StoreUnavailable: it has not answered, or cannot.
     """
+    task = asyncio.ensure_future(asked)
     try:
         async with asyncio.timeout(patience):
-            return await asyncio.shield(asked)
+            return await asyncio.shield(task)
     except TimeoutError as late:
+        task.add_done_callback(_outlived)
         raise StoreUnavailable(f"no answer within {patience} s") from late
+
+
+def _outlived(task: "asyncio.Future[Any]") -> None:
+    """Whoever asked was told that the database does not answer; anything else that went wrong is a fault of ours."""
+    fault = None if task.cancelled() else task.exception()
+    if fault is not None and not isinstance(fault, StoreUnavailable):
+        context = {"message": "a statement nobody waited for has failed", "exception": fault, "future": task}
+        task.get_loop().call_exception_handler(context)
