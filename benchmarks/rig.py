@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any, TypeAlias
 
 HERE = Path(__file__).parent
@@ -38,15 +39,19 @@ def compiler() -> str:
 
 
 def build(directory: Path | None = None) -> Path:
-    """Compile the rig unless it is newer than its source, and return its path."""
+    """Compile the rig unless it is newer than its source, and return its path; two may do so at once."""
     program = (directory or HERE / "build") / "rig"
     if program.exists() and program.stat().st_mtime > SOURCE.stat().st_mtime:
         return program
     program.parent.mkdir(parents=True, exist_ok=True)
-    command = [compiler(), *FLAGS, "-o", str(program), str(SOURCE), "-lm"]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise BenchmarkError(f"the rig does not compile:\n{made.stderr}")
+    # Compiled aside and put in place whole: who comes meanwhile must not find half a program.
+    with TemporaryDirectory(dir=program.parent) as aside:
+        made_aside = Path(aside) / program.name
+        command = [compiler(), *FLAGS, "-o", str(made_aside), str(SOURCE), "-lm"]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise BenchmarkError(f"the rig does not compile:\n{made.stderr}")
+        made_aside.replace(program)
     return program
 
 

@@ -60,6 +60,17 @@ def _compiled(name: str) -> bool:
     return str(import_module(name).__file__).endswith(tuple(EXTENSION_SUFFIXES))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that must not run beside each other would do so, and mostly pass, where their group is forgotten."""
+    if not getattr(config.option, "loadgroup", False):
+        return
+    if lost := [
+        item.nodeid for item in items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid
+    ]:
+        raise pytest.UsageError(f"this pytest makes pytest-xdist forget the group of {lost}")
+
+
 def pytest_configure() -> None:
     """Files of tests are kept in memory where there is room: a disk that others write to stalls a database's fsync for
     longer than a call waits for it."""

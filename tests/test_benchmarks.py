@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import subprocess
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from benchmarks import record_report, records, trial
+from benchmarks.rig import build
 from benchmarks.run import Search
 from benchmarks.server import RELAY
 from benchmarks.trial import Load, Profile, Trial
@@ -93,6 +96,18 @@ def test_a_conversation_is_heard_answered_barged_in_and_cleared() -> None:
     # The relay marks the end of each answer: every mark is played or comes back with a clear.
     returned = figures.report["marks_echoed"] + figures.report["marks_cleared"]
     assert 0 <= figures.report["marks"] - returned <= CALLS
+
+
+@needs_compiler
+def test_whoever_asks_for_the_rig_while_another_builds_it_gets_a_whole_one(tmp_path: Path) -> None:
+    def built_and_run(_: int) -> int:
+        return subprocess.run(
+            [build(tmp_path), "--no-such-option"], capture_output=True, check=False
+        ).returncode
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(built_and_run, range(4))) == {2}
+    assert [path.name for path in tmp_path.iterdir()] == ["rig"]
 
 
 def test_a_year_of_calls_is_the_same_for_the_same_seed_and_comes_in_order() -> None:
