@@ -43,12 +43,13 @@ def repeated(outcome: Answered | Conflict | InProgress) -> web.Response:
         Problem: 409, it was used for another request, or the first one has no answer yet.
     """
     match outcome:
-        case Answered(status, body):
+        case Answered(status, body, location):
+            where = {} if location is None else {"Location": location}
             return web.Response(
                 status=status,
                 body=body,
                 content_type="application/json" if status < 400 else "application/problem+json",
-                headers={REPLAYED: "true"},
+                headers={REPLAYED: "true", **where},
             )
         case Conflict():
             raise Problem(409, "idempotency_conflict", "the idempotency key was used for another request")

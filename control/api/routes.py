@@ -160,7 +160,8 @@ class _Route:
         keys = self._reception.idempotency
         try:
             if isinstance(response, web.Response) and response.status < 500:
-                await keys.finish(tenant_id, key, response.status, _bytes(response))
+                location = response.headers.get("Location")
+                await keys.finish(tenant_id, key, response.status, _bytes(response), location)
             else:
                 await keys.abandon(tenant_id, key)
         except StoreUnavailable:

@@ -38,6 +38,8 @@ class Answered:
 
     status: int
     body: bytes
+    location: str | None = None
+    """Where what it made is, of an answer that said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,9 @@ class Idempotency:
             first = (await connection.execute(query)).mappings().one_or_none()
         return None if first is None else _outcome(first, claim)
 
-    async def finish(self, tenant_id: str, key: str, status: int, body: bytes) -> None:
+    async def finish(
+        self, tenant_id: str, key: str, status: int, body: bytes, location: str | None = None
+    ) -> None:
         """Keep the answer; the first one stays."""
         async with self._database.write() as connection:
             await connection.execute(
@@ -115,7 +119,7 @@ class Idempotency:
                     idempotency.c.key == key,
                     idempotency.c.status.is_(None),
                 )
-                .values(status=status, body=body)
+                .values(status=status, body=body, location=location)
             )
 
     async def abandon(self, tenant_id: str, key: str) -> None:
@@ -143,4 +147,4 @@ def _outcome(first: Values, claim: Claim) -> Answered | Conflict | InProgress:
         return Conflict()
     if first["status"] is None:
         return InProgress(first["created_at"], first["call_id"])
-    return Answered(first["status"], first["body"])
+    return Answered(first["status"], first["body"], first["location"])

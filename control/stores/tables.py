@@ -292,6 +292,7 @@ idempotency = Table(
     Column("call_id", Text),
     Column("status", Integer),
     Column("body", LargeBinary),
+    Column("location", Text),
     Column("created_at", Instant, nullable=False),
 )
 Index(None, idempotency.c.created_at)

@@ -20,9 +20,10 @@ def test_a_key_answers_with_the_first_answer(stored: RunWithStore) -> None:
         keys = store.idempotency
         assert await keys.claim("default", CLAIM, NOON) == Claimed()
         assert await keys.claim("default", CLAIM, NOON) == InProgress(NOON, None)
-        await keys.finish("default", "k", 201, b'{"a": 1}')
+        await keys.finish("default", "k", 201, b'{"a": 1}', "/v1/calls/call_1")
         await keys.finish("default", "k", 500, b"")
-        assert await keys.claim("default", CLAIM, NOON) == Answered(201, b'{"a": 1}')
+        assert await keys.claim("default", CLAIM, NOON) == Answered(201, b'{"a": 1}', "/v1/calls/call_1")
+        assert await keys.look("default", CLAIM, NOON) == Answered(201, b'{"a": 1}', "/v1/calls/call_1")
 
     stored(scenario)
 

@@ -125,6 +125,9 @@ def test_a_repetition_in_a_full_house_is_told_of_the_call_it_made(real: RunAsync
             first = await users.ask("POST", "/v1/calls", json=DIAL, headers=key)
             again = await users.ask("POST", "/v1/calls", json=DIAL, headers=key)
             assert (again.status, again.body) == (201, first.body)
+            assert (
+                again.headers["Location"] == first.headers["Location"] == f"/v1/calls/{first.json['call_id']}"
+            )
             other = await users.ask("POST", "/v1/calls", json=DIAL)
             assert refused(other) == (429, "concurrent_call_limit")
 

@@ -51,6 +51,12 @@ def test_an_answer_is_replayed_byte_for_byte(status: int, kind: str) -> None:
     assert response.headers["Idempotency-Replayed"] == "true"
 
 
+@pytest.mark.parametrize("location", [None, "/v1/calls/call_1"])
+def test_a_replayed_answer_points_where_the_first_one_did(location: str | None) -> None:
+    response = repeated(Answered(201, b"{}", location))
+    assert response.headers.get("Location") == location
+
+
 def test_another_request_is_a_conflict() -> None:
     with pytest.raises(Problem) as caught:
         repeated(Conflict())

@@ -244,6 +244,7 @@ def test_a_repeated_request_for_a_test_sends_one(real: RunAsync, tmp_path: Path)
             once = {"Idempotency-Key": "test-1"}
             first, second = [await s.users.ask("POST", path, headers=once) for _ in range(2)]
             assert first.json["delivery_id"] == second.json["delivery_id"]
+            assert first.headers["Location"] == second.headers["Location"]
             await s.settled(f"/v1/deliveries/{first.json['delivery_id']}")
             assert len(s.receiver.received) == 1
 
