@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 
@@ -44,6 +44,7 @@ from gateway.live_state import LiveState
 from gateway.loop_lag import LoopLag
 from gateway.media_auth import StreamTokens, media_origin
 from gateway.media_room import MediaRoom
+from gateway.pruner import Pruner
 from gateway.secret_keys import secret_keys
 from gateway.settings import Settings
 from gateway.task_set import TaskSet, keep_running
@@ -189,6 +190,7 @@ async def call_house(
             )
         )
         tasks.spawn(keep_running(keeper.repair), "store repair")
+        tasks.spawn(keep_running(_pruner(settings, store, world).run), "pruner")
         tasks.spawn(keep_running(lambda: _renew(admission)), "slots")
         reconciliation = Reconciliation(service, store, keeper, accounts, world, describe=describe)
         await reconciliation.recover(node)
@@ -219,6 +221,12 @@ async def call_house(
         finally:
             await house.drain(settings.drain_s)
             await _part(service)
+
+
+def _pruner(settings: Settings, store: Store, world: World) -> Pruner:
+    days = settings.event_retention_days
+    retention = timedelta(days=days) if days else None
+    return Pruner(store.pruning, store.idempotency, retention=retention, wall=world.wall)
 
 
 async def _renew(admission: Admission) -> None:

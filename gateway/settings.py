@@ -535,6 +535,13 @@ class Settings(BaseSettings):
         le=36_500,
         description="Days after which a recording is erased; unset: kept until somebody erases it.",
     )
+    event_retention_days: int = Field(
+        default=400,  # a year, and time to look back at it
+        ge=0,
+        le=36_500,
+        description="Days after which events of ended calls, but for `call.ended`, and deliveries that are over are "
+        "let go of, with their attempts; 0: kept for as long as their calls.",
+    )
     trace: bool = Field(
         default=False, description="A JSONL trace of every call for `offhook replay`: holds all audio."
     )

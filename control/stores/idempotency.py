@@ -8,7 +8,7 @@ dial, which call it made.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.stores.columns import Values
@@ -133,13 +133,13 @@ class Idempotency:
                 )
             )
 
-    async def purge(self, now: datetime) -> int:
-        """Delete what is older than a day; return how many there were."""
+    async def purge(self, now: datetime, limit: int = 500) -> int:
+        """Delete what is older than a day, so many at most; return how many there were."""
+        which = (idempotency.c.tenant_id, idempotency.c.key)
+        old = select(*which).where(idempotency.c.created_at <= now - KEPT)
+        old = old.order_by(idempotency.c.created_at).limit(limit).with_for_update(skip_locked=True)
         async with self._database.write() as connection:
-            result = await connection.execute(
-                delete(idempotency).where(idempotency.c.created_at <= now - KEPT)
-            )
-            return result.rowcount
+            return (await connection.execute(delete(idempotency).where(tuple_(*which).in_(old)))).rowcount
 
 
 def _outcome(first: Values, claim: Claim) -> Answered | Conflict | InProgress:

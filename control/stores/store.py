@@ -34,6 +34,7 @@ from control.stores.migrating import check_schema, upgrade
 from control.stores.nodes import Nodes
 from control.stores.numbers import Numbers
 from control.stores.platform import Platform
+from control.stores.pruning import Pruning
 from control.stores.recordings import Recordings
 from control.stores.secret_columns import SecretColumns
 from control.stores.statistics import Statistics
@@ -63,6 +64,7 @@ class Store:
         self.statistics = Statistics(database)
         self.numbers = Numbers(database)
         self.platform = Platform(database)
+        self.pruning = Pruning(database)
         self.tool_logs = ToolLogs(database)
         self.secrets = SecretColumns(database)
         self.tenants = Tenants(database)

@@ -73,6 +73,16 @@ def test_a_key_is_forgotten_after_a_day(stored: RunWithStore) -> None:
     stored(scenario)
 
 
+def test_old_keys_are_forgotten_in_steps(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        for key in "abc":
+            await store.idempotency.claim("default", Claim(key=key, fingerprint="f"), NOON)
+        await store.idempotency.claim("other", Claim(key="a", fingerprint="f"), NOON + KEPT)
+        assert [await store.idempotency.purge(NOON + KEPT, limit=2) for _ in range(3)] == [2, 1, 0]
+
+    stored(scenario)
+
+
 def test_a_dial_and_its_key_are_kept_together(stored: RunWithStore) -> None:
     first, second = call(), call(call_id="call_of_the_same_request")
 
