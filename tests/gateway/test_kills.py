@@ -12,12 +12,14 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+import aiohttp
 import pytest
 
 from gateway.agent.script import parse_script
 from telephony.caller import AwaitAgent, Edge, HangUp, Wait
-from telephony.causes import CallStatus, EndedReason
-from telephony.simulated_switch import FarEnd
+from telephony.causes import CallStatus, Disposition, EndedReason
+from telephony.simulated_exchange import AnswerLate
+from telephony.simulated_switch import Cause, FarEnd, LegState, Reaction, Side
 from tests.conftest import RunAsync
 from tests.killable_house import KillableHouse, killable_house
 from tests.whole_house import OTHER, THEIRS
@@ -29,6 +31,7 @@ TELLS = parse_script(
     "greeting: {say: A story., audio: {tone: {frequencies: [1900], ms: 60000}}}\nafter: silent\n"
 )
 LISTENS = FarEnd(script=(Wait(60), HangUp()))
+NOBODY = FarEnd(reaction=Reaction.RINGS_OUT)
 HEARS_OUT = FarEnd(script=(AwaitAgent(Edge.START), Wait(0.5), HangUp()))
 GREETS = parse_script(
     "greeting: {say: Hello., audio: {tone: {frequencies: [1900], ms: 300}}}\nafter: silent\n"
@@ -125,6 +128,45 @@ def test_a_crash_in_the_middle_of_calls_ends_them_as_our_error(real: RunAsync, t
             assert {call.status for call in calls} == {CallStatus.COMPLETED}
             assert {call.ended_reason for call in calls} == {EndedReason.ERROR}
             assert len(calls) == len(house.recordings()) == 3
+            await house.gateway.stop()
+
+    real(scenario())
+
+
+async def a_phone_rings(house: KillableHouse) -> bool:
+    return any(leg.leg.state is LegState.RINGING for leg in house.carrier.legs.values())
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["the-dial-was-answered", "the-dial-was-not"])
+def test_a_crash_while_a_phone_rings_ends_the_call_and_the_ringing(
+    real: RunAsync, tmp_path: Path, answered: bool
+) -> None:
+    async def scenario() -> None:
+        async with killable_house(tmp_path, agent=TELLS, far_end=NOBODY) as house:
+            await house.gateway.start()
+            if not answered:  # by the carrier, to us: whether there is a call is not known
+                house.carrier.rest.script("dial", AnswerLate())
+            dialling = asyncio.create_task(house.dial())
+            await house.until(partial(a_phone_rings, house))
+            (leg,) = [each.leg for each in house.carrier.legs.values()]
+            if answered:
+                await dialling
+            (call,) = await house.calls()
+            await house.backend.was_told(call.call_id, "call.ringing")
+            await house.gateway.kill()
+            if not answered:
+                with pytest.raises(aiohttp.ClientError):
+                    await dialling
+            assert leg.state is LegState.RINGING
+            await house.gateway.start()
+            await nobody_is_left_on_the_line(house)
+            await all_is_well(house)
+            assert (leg.cause, leg.ended_by) == (Cause.CANCEL, Side.APPLICATION)
+            (call,) = await house.calls()
+            assert (call.status, call.disposition) == (CallStatus.FAILED, Disposition.FAILED)
+            assert (call.ended_reason, call.answered_at) == (EndedReason.ERROR, None)
+            assert house.backend.told(call.call_id) == ["call.ringing", "call.failed", "call.ended"]
+            assert house.carrier.rest.count("dial") == 1
             await house.gateway.stop()
 
     real(scenario())
