@@ -233,7 +233,7 @@ class StatisticsEndpoints:
     ) -> AsyncGenerator[Sequence[CallRecord], None]:
         """The calls in the order of their beginnings: none twice, whatever comes meanwhile."""
         sort = ("started_at",) if filters.search is None else ("intake",)
-        # Pages of a thousand take a fifth less processor time, and hold the loop for 100 ms: calls would hear it.
+        # Pages of a thousand are read an eighth cheaper, and hold the loop for 100 ms: calls would hear it.
         page = Page(limit=MAX_LIMIT, sort=sort)
         while True:
             found = await self._store.calls(tenant_id, filters, page)
