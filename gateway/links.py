@@ -40,6 +40,7 @@ from picows import (
 # picows builds its servers and clients from this class and leaves it out of its stub.
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
+from gateway.outlet import Outlet
 from gateway.stall import StallWatch, WriteBounds
 from gateway.write_batch import write_batch
 from telephony.link import Link, LinkListener, LinkRefused
@@ -92,15 +93,16 @@ class PicowsLink(WSListener):
         "_listener",
         "_loop",
         "_lost",
+        "_outlet",
         "_ping_sent",
         "_pulse",
         "_reason",
         "_transport",
         "_watch",
-        "_wire",
         "bounds",
         "ended",
         "rtt",
+        "send",
         "upgraded",
     )
 
@@ -111,7 +113,9 @@ class PicowsLink(WSListener):
         self._loop = asyncio.get_running_loop()
         self._batch = write_batch()
         self._watch = StallWatch(self.bounds, self._stalled)
-        self._wire: WSTransport | None = None
+        self._outlet = Outlet(self._batch, unsent=self._send_later, grown=self._grown)
+        self.send = self._outlet.send
+        """`telephony.link.Link.send`; the outlet's own, since a call more per message is felt."""
         self._transport: asyncio.Transport | None = None
         self._early: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = []
         self._held: list[bytes] | None = None
@@ -162,21 +166,6 @@ class PicowsLink(WSListener):
 
     # The sending half, as `telephony.link.Link` has it.
 
-    def send(self, message: bytes) -> None:
-        if self._wire is None:
-            self._later(self.send, message)
-            return
-        self._batch.add(self, message)
-
-    def write(self, message: bytes) -> None:
-        """What was sent, at the end of the loop's turn (`gateway.write_batch`)."""
-        wire = self._wire
-        if wire is None:
-            return
-        wire.send(_TEXT, message)
-        if self._watch.paused:
-            self._watch.grown(self.buffered)
-
     def pause_reading(self) -> None:
         """Leave what arrives in the kernel, so that the peer feels a reader that stalls."""
         if self._transport is not None:
@@ -187,7 +176,7 @@ class PicowsLink(WSListener):
             self._transport.resume_reading()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        if self._wire is None:
+        if self._outlet.wire is None:
             self._later(self.close, code, reason)
         elif not self._closing:
             self._send_close(code, reason)
@@ -211,7 +200,7 @@ class PicowsLink(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.upgraded = True
-        self._wire = transport
+        self._outlet.wire = transport
         self._transport = transport.underlying_transport
         self._pulse = self._loop.call_later(PING_PERIOD, self._ping)
         early, self._early = self._early or [], None
@@ -280,11 +269,13 @@ class PicowsLink(WSListener):
     # What `LinkProtocol` says.
 
     def pause_writing(self) -> None:
+        self._outlet.paused = True
         self._watch.pause()
         if self._lost is None:
             self._listener.pressure(True)
 
     def resume_writing(self) -> None:
+        self._outlet.paused = False
         self._watch.resume()
         if self._lost is None:
             self._listener.pressure(False)
@@ -311,18 +302,25 @@ class PicowsLink(WSListener):
         if self._early is not None:
             self._early.append((call, arguments))
 
+    def _send_later(self, message: bytes) -> None:
+        self._later(self.send, message)
+
+    def _grown(self) -> None:
+        self._watch.grown(self.buffered)
+
     def _send_close(self, code: int, reason: str) -> None:
         self._closing = True
         self._deliver = _ignore
         self._batch.flush()  # what was sent before goes before
-        if self._wire is None:
+        wire = self._outlet.wire
+        if wire is None:
             return
         if code == NO_CODE:
             # RFC 6455 section 7.1.5: 1005 is how a close without a code is told; it never travels itself.
-            self._wire.send(WSMsgType.CLOSE, b"")
+            wire.send(WSMsgType.CLOSE, b"")
         else:
             # RFC 6455 section 5.5: a control frame's payload is 125 bytes at most, two of them the code.
-            self._wire.send_close(WSCloseCode(code), reason.encode()[:123].decode(errors="ignore").encode())
+            wire.send_close(WSCloseCode(code), reason.encode()[:123].decode(errors="ignore").encode())
 
     def fail(self, code: int, reason: str) -> None:
         """RFC 6455 section 7.1.7, Fail the WebSocket Connection."""
@@ -342,7 +340,7 @@ class PicowsLink(WSListener):
         self._break("close not answered")
 
     def _ping(self) -> None:
-        wire, transport = self._wire, self._transport
+        wire, transport = self._outlet.wire, self._transport
         if wire is None or transport is None:
             return
         if transport.is_closing():
@@ -366,7 +364,7 @@ class PicowsLink(WSListener):
     def _mute(self) -> None:
         self._closing = True
         self._deliver = _ignore
-        self._wire = self._early = None
+        self._outlet.wire = self._early = None
 
     def _drop(self) -> None:
         if self._transport is not None:

@@ -28,16 +28,17 @@ class Writer(Protocol):
 class WriteBatch:
     """Driven by the links of one loop (`add`, `flush`) and by the loop. Keeps the order of all messages."""
 
-    __slots__ = ("__weakref__", "_waiting")
+    __slots__ = ("__weakref__", "_at_turns_end", "_waiting")
 
     def __init__(self) -> None:
+        self._at_turns_end = asyncio.get_running_loop().call_soon
         self._waiting: list[tuple[Writer, bytes]] = []
 
     def add(self, writer: Writer, message: bytes) -> None:
         """Have `message` written before the loop waits for its sockets again."""
         waiting = self._waiting
         if not waiting:
-            asyncio.get_running_loop().call_soon(self.flush)
+            self._at_turns_end(self.flush)
         waiting.append((writer, message))
         if len(waiting) >= MOST or len(message) >= BIG:
             self.flush()

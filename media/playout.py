@@ -127,6 +127,7 @@ class PlayoutClock:
         "marks_overdue",
         "overflow",
         "paused",
+        "round_trip",
         "run_start",
         "runs",
         "sent",
@@ -170,6 +171,8 @@ class PlayoutClock:
         self._pending: dict[str, tuple[int, float]] = {}
         self._last_mark = 0
         self._round_trips: deque[float] = deque(maxlen=_ROUND_TRIPS)
+        self.round_trip = 0.0
+        """Seconds to the carrier and back, the least of the last few measured; 0 until measured."""
 
         self._anchor_position = 0
         self._anchor_time = 0.0
@@ -286,6 +289,7 @@ class PlayoutClock:
         self._attached = True
         self.paused = False
         self._round_trips.clear()
+        self.round_trip = 0.0
         self._anchor_position, self._anchor_time = self.sent, now
         name = f"{self.epoch}.{self.sent}.probe"
         self._remember(name, now)
@@ -316,7 +320,7 @@ class PlayoutClock:
             return False
         position, sent_at = known
         if name.endswith(".probe"):
-            self._round_trips.append(now - sent_at)
+            self._measured(now - sent_at)
             return True
         if position < self.acked:
             return False
@@ -330,15 +334,12 @@ class PlayoutClock:
     def _move_anchor(self, position: int, now: float) -> None:
         if self.acked <= self.run_start:
             # The first echo of a run left an empty carrier: all but its own length was the way there and back.
-            self._round_trips.append(
-                max(0.0, now - self._run_time - (position - self.run_start) / self._rate)
-            )
+            self._measured(max(0.0, now - self._run_time - (position - self.run_start) / self._rate))
         self._anchor_position, self._anchor_time = position, now - self.round_trip
 
-    @property
-    def round_trip(self) -> float:
-        """Seconds to the carrier and back; 0 until measured."""
-        return min(self._round_trips, default=0.0)
+    def _measured(self, round_trip: float) -> None:
+        self._round_trips.append(round_trip)
+        self.round_trip = min(self._round_trips)
 
     # --- time passing
 
