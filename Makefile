@@ -12,7 +12,8 @@ PACKAGES := gateway media telephony control tests
 # What is run against the compiled hot path besides: its own tests, and whole calls.
 COMPILED_TESTS := tests/media tests/calls $(addprefix tests/telephony/,test_media_layout.py test_stream.py) \
 	$(addprefix tests/control/,test_agent_leg.py test_bridge.py test_bridge_orders.py test_carrier_leg.py test_outputs.py) \
-	$(addprefix tests/gateway/,test_barge_in.py test_call_runner.py test_calls.py test_links.py test_ticker.py test_write_batch.py)
+	$(addprefix tests/gateway/,test_barge_in.py test_call_runner.py test_calls.py test_links.py test_ticker.py test_upgrade.py \
+		test_write_batch.py)
 PYTEST_ARGS ?= -n auto --dist loadgroup
 
 # The tool that writes the locks is not part of the locked environment: it is used here and nowhere else.
@@ -31,7 +32,7 @@ HOT := $(addprefix media/,jitter.py latency.py level.py playout.py recorder.py t
 	$(addprefix media/realtime/,delta.py items.py responses.py session.py) \
 	$(addprefix telephony/,media_layout.py stream.py) \
 	$(addprefix control/,agent_leg.py bridge.py carrier_leg.py conversation.py outputs.py) \
-	$(addprefix gateway/,bridge_driver.py outlet.py ticker.py write_batch.py)
+	$(addprefix gateway/,bridge_driver.py inlet.py outlet.py ticker.py write_batch.py)
 MYPYC ?= $(BIN)/mypyc
 
 # The readers of the API's document, which the gateway serves itself.

@@ -40,6 +40,7 @@ from picows import (
 # picows builds its servers and clients from this class and leaves it out of its stub.
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
+from gateway.inlet import Inlet
 from gateway.outlet import Outlet
 from gateway.stall import StallWatch, WriteBounds
 from gateway.write_batch import write_batch
@@ -76,20 +77,20 @@ _TEXT = WSMsgType.TEXT
 class PicowsLink(WSListener):
     """One websocket, either side.
 
-    Driven by picows (frames, connection) and by its owner (`Link`). Decides nothing about calls.
+    Driven by picows (frames, connection) and by its owner (`Link`). Decides nothing about calls. What every message
+    passes, `on_ws_frame` and `send`, are methods of its inlet and its outlet (docs/adr/0012).
     """
 
     __slots__ = (
         "_batch",
         "_closing",
         "_deadline",
-        "_deliver",
         "_early",
         "_fragmented",
         "_fragmented_size",
         "_fragments",
-        "_heard",
         "_held",
+        "_inlet",
         "_listener",
         "_loop",
         "_lost",
@@ -101,6 +102,7 @@ class PicowsLink(WSListener):
         "_watch",
         "bounds",
         "ended",
+        "on_ws_frame",
         "rtt",
         "send",
         "upgraded",
@@ -113,13 +115,14 @@ class PicowsLink(WSListener):
         self._loop = asyncio.get_running_loop()
         self._batch = write_batch()
         self._watch = StallWatch(self.bounds, self._stalled)
+        self._inlet = Inlet(deliver=_ignore, rare=self._rare_frame)
+        self.on_ws_frame = self._inlet.take  # type: ignore[method-assign]  # see the class
         self._outlet = Outlet(self._batch, unsent=self._send_later, grown=self._grown)
         self.send = self._outlet.send
-        """`telephony.link.Link.send`; the outlet's own, since a call more per message is felt."""
+        """Queue one text message (UTF-8)."""
         self._transport: asyncio.Transport | None = None
         self._early: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = []
         self._held: list[bytes] | None = None
-        self._deliver: Callable[[bytes], None] = _ignore
         self._fragments: list[bytes] = []
         self._fragmented: WSMsgType | None = None
         self._fragmented_size = 0
@@ -128,7 +131,6 @@ class PicowsLink(WSListener):
         self._reason = "connection lost"
         self._deadline: asyncio.TimerHandle | None = None
         self._pulse: asyncio.TimerHandle | None = None
-        self._heard = False
         self._ping_sent: float | None = None
         self.rtt: float | None = None
         """Seconds a ping took to come back, last time; None before the first."""
@@ -141,18 +143,18 @@ class PicowsLink(WSListener):
         """From now on `listener` hears what arrives."""
         self._listener = listener
         if self._held is None:
-            self._deliver = listener.message_received
+            self._inlet.deliver = listener.message_received
 
     def hold(self) -> None:
         """Keep what comes until `begin`."""
         self._held = []
-        self._deliver = self._held.append
+        self._inlet.deliver = self._held.append
 
     def begin(self) -> None:
         """Deliver what was held, now that the owner has its link."""
         held, loss, self._held = self._held or [], self._lost, None
         if not self._closing:
-            self._deliver = self._listener.message_received
+            self._inlet.deliver = self._listener.message_received
         try:
             for message in held:
                 if self._closing and loss is None:
@@ -207,18 +209,8 @@ class PicowsLink(WSListener):
         for call, arguments in early:
             call(*arguments)
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self._heard = True
-        message = frame.get_payload_as_bytes()
-        # A look at the frame's type costs more than all of this together. Every wire spoken here is JSON objects, and
-        # no close code begins with a brace; a ping that does is an odd way to send a message.
-        if message[:1] == b"{" and frame.fin and self._fragmented is None and message.isascii():
-            self._deliver(message)
-            return
-        self._rare_frame(frame, frame.msg_type)
-
-    def _rare_frame(self, frame: WSFrame, kind: WSMsgType) -> None:
-        match kind:
+    def _rare_frame(self, frame: WSFrame) -> None:
+        match kind := frame.msg_type:
             case WSMsgType.CLOSE:
                 self._peer_closed(frame.get_payload_as_bytes())
             case WSMsgType.PONG:
@@ -238,7 +230,7 @@ class PicowsLink(WSListener):
         if kind is _TEXT and not _is_utf8(message):
             self.fail(1007, "text is not UTF-8")
         else:
-            self._deliver(message)
+            self._inlet.deliver(message)
 
     def _fragment(self, frame: WSFrame, kind: WSMsgType) -> None:
         """RFC 6455 section 5.4: a first frame, continuations, one of them final; control frames between."""
@@ -247,6 +239,7 @@ class PicowsLink(WSListener):
             return
         if self._fragmented is None:
             self._fragmented = kind
+            self._inlet.fragmented = True
         self._fragments.append(frame.get_payload_as_bytes())
         self._fragmented_size += frame.payload_size
         if self._fragmented_size > MAX_MESSAGE or len(self._fragments) > MAX_FRAGMENTS:
@@ -254,6 +247,7 @@ class PicowsLink(WSListener):
         elif frame.fin:
             message, kind = b"".join(self._fragments), self._fragmented
             self._fragments, self._fragmented, self._fragmented_size = [], None, 0
+            self._inlet.fragmented = False
             self._whole(message, kind)
 
     def _peer_closed(self, payload: bytes) -> None:
@@ -310,7 +304,7 @@ class PicowsLink(WSListener):
 
     def _send_close(self, code: int, reason: str) -> None:
         self._closing = True
-        self._deliver = _ignore
+        self._inlet.deliver = _ignore
         self._batch.flush()  # what was sent before goes before
         wire = self._outlet.wire
         if wire is None:
@@ -347,10 +341,10 @@ class PicowsLink(WSListener):
             # It has ended, and waits for bytes to be taken that nobody takes.
             self._break("connection lost")
             return
-        if self._ping_sent is not None and not self._heard:
+        if self._ping_sent is not None and not self._inlet.heard:
             self._break("ping timeout")
             return
-        self._heard = False
+        self._inlet.heard = False
         self._ping_sent = self._loop.time()
         self._pulse = self._loop.call_later(PING_PERIOD, self._ping)
         wire.send_ping()
@@ -363,7 +357,7 @@ class PicowsLink(WSListener):
 
     def _mute(self) -> None:
         self._closing = True
-        self._deliver = _ignore
+        self._inlet.deliver = _ignore
         self._outlet.wire = self._early = None
 
     def _drop(self) -> None:

@@ -17,6 +17,9 @@ from tests.memory_link import Ear
 
 KEY = base64.b64encode(bytes(16)).decode()
 
+OBJECTS = ("{}", '{"event":"media"}', '{"name":"Zoë"}', '{"a":"' + "x" * 1000 + '"}')
+"""Messages as every wire of ours has them: objects, in plain ASCII mostly."""
+
 
 @dataclass
 class Accepted:

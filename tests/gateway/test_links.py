@@ -18,7 +18,7 @@ from gateway import links
 from gateway.links import connect
 from telephony.link import Link, LinkRefused
 from tests.conftest import RunAsync
-from tests.gateway.peers import our_server
+from tests.gateway.peers import OBJECTS, our_server
 from tests.memory_link import Ear
 
 pytestmark = pytest.mark.sockets
@@ -69,6 +69,9 @@ def test_messages_go_both_ways_with_the_websockets_library(each_loop: RunAsync) 
             for count, size in enumerate(sizes, 1):
                 link.send(b"x" * size)
                 assert (await ear.hear(count))[-1] == b"x" * size
+            for count, text in enumerate(OBJECTS, len(sizes) + 1):
+                link.send(text.encode())
+                assert (await ear.hear(count))[-1] == text.encode()
             link.close()
             assert await ear.end() == (1000, "")
 

@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect as websockets_connect
 from gateway.links import CLOSING_TIMEOUT, MAX_MESSAGE, PicowsLink
 from telephony.link import Link
 from tests.conftest import RunAsync
-from tests.gateway.peers import KEY, RawClient, frame, handshake, our_server
+from tests.gateway.peers import KEY, OBJECTS, RawClient, frame, handshake, our_server
 from tests.memory_link import Ear
 
 pytestmark = pytest.mark.sockets
@@ -33,6 +33,14 @@ def test_messages_of_every_size_go_both_ways_with_the_websockets_library(each_lo
                 assert await client.recv() == "y" * size
             await client.send(b"\x00\xff binary")
             assert (await server.ear.hear(len(sizes) + 1))[-1] == b"\x00\xff binary"
+            for count, text in enumerate(OBJECTS, len(sizes) + 2):
+                await client.send(text)
+                assert (await server.ear.hear(count))[-1] == text.encode()
+                server.link.send(text.encode())
+                assert await client.recv() == text
+            # A fragment may begin as an object does, and the last of them has the same bit as a whole message.
+            await client.send(['{"a":', '{"b":1}', "}"])
+            assert (await server.ear.hear(count + 1))[-1] == b'{"a":{"b":1}}'
 
     each_loop(scenario())
 
