@@ -6,7 +6,7 @@ Apart from `gateway.links` for the same reason as `gateway.outlet`.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from picows import WSTransport
+from picows import WSMsgType, WSTransport
 
 
 class Frame(Protocol):
@@ -24,14 +24,15 @@ class Frame(Protocol):
 class Inlet:
     """Takes one link's frames from picows (`take`): whole messages are `deliver`'s, all else is `rare`'s.
 
-    `fragmented` is the link's to set: between the first and the last frame of a message nothing is whole.
+    `fragmented` is the link's to set: the kind of the message of whose frames the last has not come. Nothing is whole
+    meanwhile.
     """
 
     __slots__ = ("_rare", "deliver", "fragmented", "heard")
 
     def __init__(self, *, deliver: Callable[[bytes], None], rare: Callable[[Any], None]) -> None:
         self.deliver = deliver
-        self.fragmented = False
+        self.fragmented: WSMsgType | None = None
         self.heard = False
         """Whether anything has come since the link last looked."""
         self._rare = rare
@@ -42,7 +43,7 @@ class Inlet:
         message = frame.get_payload_as_bytes()
         # A look at the frame's type costs more than all of this together. Every wire spoken here is JSON objects, and
         # no close code begins with a brace; a ping that does is an odd way to send a message.
-        if message[:1] == b"{" and not self.fragmented and frame.fin and message.isascii():
+        if message[:1] == b"{" and self.fragmented is None and frame.fin and message.isascii():
             self.deliver(message)
             return
         self._rare(frame)

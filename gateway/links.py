@@ -86,7 +86,6 @@ class PicowsLink(WSListener):
         "_closing",
         "_deadline",
         "_early",
-        "_fragmented",
         "_fragmented_size",
         "_fragments",
         "_held",
@@ -124,7 +123,6 @@ class PicowsLink(WSListener):
         self._early: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = []
         self._held: list[bytes] | None = None
         self._fragments: list[bytes] = []
-        self._fragmented: WSMsgType | None = None
         self._fragmented_size = 0
         self._closing = False
         self._lost: tuple[int | None, str] | None = None
@@ -221,7 +219,7 @@ class PicowsLink(WSListener):
             case WSMsgType.TEXT | WSMsgType.BINARY | WSMsgType.CONTINUATION:
                 if frame.rsv1 or frame.rsv2 or frame.rsv3:
                     self.fail(1002, "reserved bits without an extension")
-                elif frame.fin and self._fragmented is None and kind is not WSMsgType.CONTINUATION:
+                elif frame.fin and self._inlet.fragmented is None and kind is not WSMsgType.CONTINUATION:
                     self._whole(frame.get_payload_as_bytes(), kind)
                 else:
                     self._fragment(frame, kind)
@@ -234,20 +232,18 @@ class PicowsLink(WSListener):
 
     def _fragment(self, frame: WSFrame, kind: WSMsgType) -> None:
         """RFC 6455 section 5.4: a first frame, continuations, one of them final; control frames between."""
-        if (kind is WSMsgType.CONTINUATION) is (self._fragmented is None):
+        if (kind is WSMsgType.CONTINUATION) is (self._inlet.fragmented is None):
             self.fail(1002, "a continuation of nothing, or a message within a message")
             return
-        if self._fragmented is None:
-            self._fragmented = kind
-            self._inlet.fragmented = True
+        if self._inlet.fragmented is None:
+            self._inlet.fragmented = kind
         self._fragments.append(frame.get_payload_as_bytes())
         self._fragmented_size += frame.payload_size
         if self._fragmented_size > MAX_MESSAGE or len(self._fragments) > MAX_FRAGMENTS:
             self.fail(1009, "message too big")
         elif frame.fin:
-            message, kind = b"".join(self._fragments), self._fragmented
-            self._fragments, self._fragmented, self._fragmented_size = [], None, 0
-            self._inlet.fragmented = False
+            message, kind = b"".join(self._fragments), self._inlet.fragmented
+            self._fragments, self._inlet.fragmented, self._fragmented_size = [], None, 0
             self._whole(message, kind)
 
     def _peer_closed(self, payload: bytes) -> None:

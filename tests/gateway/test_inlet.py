@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import pytest
-from picows import WSTransport
+from picows import WSMsgType, WSTransport
 
 from gateway.inlet import Inlet
 
@@ -60,9 +60,9 @@ def test_everything_else_is_looked_at_as_a_whole(frame: Frame) -> None:
 
 def test_within_a_fragmented_message_no_frame_is_a_message() -> None:
     ends = Ends()
-    ends.inlet.fragmented = True
+    ends.inlet.fragmented = WSMsgType.TEXT
     ends.inlet.take(NOBODY, Frame(b'{"b":1}'))
     assert (ends.delivered, ends.rare) == ([], [Frame(b'{"b":1}')])
-    ends.inlet.fragmented = False
+    ends.inlet.fragmented = None
     ends.inlet.take(NOBODY, Frame(b'{"c":1}'))
     assert ends.delivered == [b'{"c":1}']
