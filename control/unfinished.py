@@ -21,6 +21,20 @@ EVENTS = frozenset(
 )
 """Those to be looked at."""
 
+ENDINGS = frozenset(
+    {
+        "call.failed",
+        "call.ended",
+        "call.gather.completed",
+        "transfer.completed",
+        "transfer.failed",
+        "tool.completed",
+        "tool.timeout",
+        "tool.abandoned",
+    }
+)
+"""Those by which the end of something is told."""
+
 # What a transfer failed of.
 RESTARTED = "error"
 
@@ -52,6 +66,21 @@ def unfinished(events: Iterable[EventRecord]) -> list[Unfinished]:
             case _:
                 pass
     return list(begun.values())
+
+
+def ending(event: EventRecord) -> tuple[str, object] | None:
+    """Return what it is that the event tells the end of, and which one; None: of nothing."""
+    match event.name:
+        case "call.failed" | "call.ended":
+            return "call", event.call_id
+        case "call.gather.completed":
+            return "gather", event.data.get("gather_id")
+        case "transfer.completed" | "transfer.failed":
+            return "transfer", event.data.get("transfer_id")
+        case "tool.completed" | "tool.timeout" | "tool.abandoned":
+            return "tool", event.data.get("tool_call_id")
+        case _:
+            return None
 
 
 def transferred_at(events: Iterable[EventRecord]) -> datetime | None:

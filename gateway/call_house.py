@@ -22,6 +22,8 @@ from control.service.admission import RENEWED, Admission
 from control.service.bare_calls import BareCalls
 from control.service.call_service import CallService
 from control.service.keeper import Keeper
+from control.service.left_calls import LeftCalls
+from control.service.neighbours import BEAT, Neighbours
 from control.service.number_office import NumberOffice
 from control.service.parts import Parts
 from control.service.ports import AgentServers, Describe, Tools, World
@@ -192,7 +194,17 @@ async def call_house(
         tasks.spawn(keep_running(keeper.repair), "store repair")
         tasks.spawn(keep_running(_pruner(settings, store, world).run), "pruner")
         tasks.spawn(keep_running(lambda: _renew(admission)), "slots")
-        reconciliation = Reconciliation(service, store, keeper, accounts, world, describe=describe)
+        neighbours = Neighbours(store, world, node)
+        tasks.spawn(keep_running(lambda: neighbours.run(BEAT)), "sign of life")
+        reconciliation = Reconciliation(
+            service,
+            store,
+            keeper,
+            accounts,
+            world,
+            left=LeftCalls(service, store, keeper, accounts, world, describe=describe),
+            neighbours=neighbours,
+        )
         await reconciliation.recover(node)
         tasks.spawn(keep_running(lambda: reconciliation.run(PERIOD)), "reconciliation")
         house = CallHouse(

@@ -346,6 +346,9 @@ class CallService:
         """Return what is to be extracted from a call that has ended without a process.
 
         As was on record of it; else by its agent as it is now.
+
+        Raises:
+            StoreUnavailable: nobody can say.
         """
         if not self._parts.extracts or not record.transcript:
             return None
@@ -355,7 +358,7 @@ class CallService:
             return None
         try:
             agent = await self._parts.switchboard.agent(record.tenant_id, record.agent_id)
-        except (StoreUnavailable, SecretUnreadable) as fault:
+        except SecretUnreadable as fault:
             log.warning("what is to be extracted is not known", call_id=record.call_id, error=str(fault))
             return None
         return None if agent is None else self._parts.reception.to_extract(agent.config)

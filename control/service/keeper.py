@@ -66,6 +66,19 @@ class Keeper:
         await self._journal.append(record, events)
         self._trouble.set()
 
+    async def end(self, before: CallRecord, ended: CallRecord, events: Sequence[EventRecord]) -> bool:
+        """Keep the end of a call that its process has left; whether nobody was there first (`Calls.end`).
+
+        It does not go to the journal: as long as the store does not know of it, the call is there to be ended.
+
+        Raises:
+            StoreUnavailable: it is not known whether it was kept.
+        """
+        kept = await self._store.end_call(before, ended, events)
+        if kept:
+            self._told(ended.tenant_id)
+        return kept
+
     async def repair(self) -> None:
         """Replay the journal whenever the store can take it. Runs until it is cancelled."""
         while True:

@@ -3,12 +3,14 @@
 Theory of operation. A call's owner saves the whole record again and again, each time with what has happened since:
 row, events and what is owed to endpoints are one transaction. Saves may be repeated and late (a journal is replayed
 after an outage): an event that is there is not appended again, and a record is written only if its revision is not
-below the kept one's and it does not bring an ended call back to life. Notes belong to people, and what is extracted
-comes after the call: a save leaves both.
+below the kept one's and it does not bring an ended call back to life. Whoever ends a call that its owner has left
+(`end`) does so only while nobody has kept anything of it since. That leaves the revision as it was: an owner that was
+merely cut off knows best, its record is written over that end, but what was told of as ended does not end again. Notes
+belong to people, and what is extracted comes after the call: a save leaves both.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum, auto
@@ -31,11 +33,10 @@ from control.stores.recordings import owe_erasure
 from control.stores.search import Search
 from control.stores.tables import call_details, calls, erased_calls, events, recordings, turns
 from control.stores.tool_logs import ToolLogs
+from control.unfinished import ENDINGS, ending
 from telephony.causes import CallStatus
 
 _LIVE = sorted(LIVE)
-_LAST_WORDS = frozenset({"call.failed", "call.ended"})
-"""What is told of a call once."""
 # Calls; more than begin in the time of the longest, and few enough to be looked through while a process starts.
 _LATEST = 100_000
 
@@ -116,8 +117,35 @@ class Calls:
                 return False
             if number is not None:
                 await self._keep_parts(connection, number, record)
+            # Nobody has told of the end of a call that lived until now, and lives on.
+            if not (written and record.live) and await self._is_told(connection, record.call_id):
+                events = await self._news(connection, record.call_id, events)
             await self._append(connection, record, events)
         return written
+
+    async def end(self, before: CallRecord, ended: CallRecord, events: Sequence[EventRecord]) -> bool:
+        """Keep the end of a call that its owner has left, or what is known of one that was not told of, and tell of it.
+
+        False: nothing was kept, for somebody has kept something of it since, or told of its end.
+
+        Args:
+            before: the call as it was read.
+            events: `call.ended` among them.
+        """
+        _check(ended, events)
+        query = select(calls.c.id).where(
+            _is(before.tenant_id, before.call_id),
+            calls.c.revision == before.revision,
+            calls.c.status == before.status.value,
+        )
+        async with self._database.write() as connection:
+            number: int | None = await connection.scalar(query.with_for_update())
+            if number is None or await self._is_told(connection, before.call_id):
+                return False
+            await self._update(connection, replace(ended, revision=before.revision))
+            await self._keep_parts(connection, number, ended)
+            await self._append(connection, ended, events)
+        return True
 
     async def _update(self, connection: AsyncConnection, record: CallRecord) -> int | None:
         fresh = [calls.c.revision <= record.revision]
@@ -172,10 +200,6 @@ class Calls:
     async def _append(
         self, connection: AsyncConnection, record: CallRecord, events: Sequence[EventRecord]
     ) -> None:
-        if any(each.name == "call.ended" for each in events) and await self._is_told(
-            connection, record.call_id
-        ):
-            events = [each for each in events if each.name not in _LAST_WORDS]
         new = await self._events.append(connection, events)
         await self._tool_logs.append(connection, new)
         await self._extractions.owe(connection, new)
@@ -191,6 +215,13 @@ class Calls:
         """
         told = select(events.c.position).where(events.c.call_id == call_id, events.c.name == "call.ended")
         return await connection.scalar(told.limit(1)) is not None
+
+    async def _news(
+        self, connection: AsyncConnection, call_id: str, late: Sequence[EventRecord]
+    ) -> list[EventRecord]:
+        """What is news of a call whose end was told: no second end of anything, and no pieces of a draft."""
+        over = {ending(each) for each in await self._events.named_within(connection, call_id, ENDINGS)}
+        return [replace(each, draft=()) for each in late if ending(each) not in over]
 
     # Others that change it
 

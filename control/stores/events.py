@@ -77,10 +77,16 @@ class Events:
 
     async def named(self, call_id: str, names: Collection[str]) -> list[EventRecord]:
         """Return the events of a call that have one of these names, in order."""
+        async with self._database.read() as connection:
+            return await self.named_within(connection, call_id, names)
+
+    async def named_within(
+        self, connection: AsyncConnection, call_id: str, names: Collection[str]
+    ) -> list[EventRecord]:
+        """`named`, for rooms that are in the middle of a transaction."""
         wanted = and_(events.c.call_id == call_id, events.c.name.in_(sorted(names)))
         query = select(events).where(wanted).order_by(events.c.position).limit(_MOST)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+        rows = (await connection.execute(query)).mappings().all()
         return [event_of(row) for row in rows]
 
     async def append(self, connection: AsyncConnection, records: Sequence[EventRecord]) -> list[StoredEvent]:

@@ -111,6 +111,10 @@ class Store:
         """See `Calls.save`."""
         return await self._calls.save(record, events)
 
+    async def end_call(self, before: CallRecord, ended: CallRecord, events: Sequence[EventRecord]) -> bool:
+        """See `Calls.end`."""
+        return await self._calls.end(before, ended, events)
+
     async def call(self, tenant_id: str, call_id: str) -> CallRecord | None:
         """Return the whole record, transcript and latencies included; None if the tenant has no such call."""
         return await self._calls.get(tenant_id, call_id)

@@ -91,3 +91,19 @@ def test_nothing_of_it_is_left_once_the_end_is_told_or_the_call_erased(stored: R
         assert (await store.draft(erased.call_id)).pieces == ()
 
     stored(scenario)
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["live", "ended"])
+def test_what_a_journal_brings_after_the_end_was_told_is_not_kept(stored: RunWithStore, late: bool) -> None:
+    record = call()
+
+    async def scenario(store: Store) -> None:
+        over = ended_call(call_id=record.call_id, revision=5)
+        await store.save_call(over, [event(over, name="call.ended")])
+        again = replace(record, revision=4) if late else replace(over, revision=6)
+        await store.save_call(again, [telling(again, piece("Hello."))])
+        assert (await store.draft(record.call_id)).pieces == ()
+        names = [stored.event.name for stored in await store.events("default", record.call_id)]
+        assert names == ["call.ended", "ai.speech.ended"]
+
+    stored(scenario)

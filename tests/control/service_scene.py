@@ -1,6 +1,7 @@
 """The service on a stage: tests play carriers, media and the database; what is in between is real, on virtual time."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -107,13 +108,16 @@ class Shelf:
         self.events: list[EventRecord] = []
         self.saves = 0
         self.away = False
+        self.faults = Counter[str]()
+        """How often it is away for one question."""
         self.delay = 0.0
         self.claims: dict[str, ClaimOutcome] = {}
         self.beats: dict[str, datetime] = {}
 
-    async def _answer(self) -> None:
+    async def _answer(self, asked: str = "") -> None:
         await asyncio.sleep(self.delay)
-        if self.away:
+        if self.away or self.faults[asked]:
+            self.faults[asked] -= not self.away
             raise StoreUnavailable("away")
 
     async def add_call(
@@ -129,6 +133,17 @@ class Shelf:
         await self._answer()
         self.saves += 1
         self._keep(record, events)
+        return True
+
+    async def end_call(self, before: CallRecord, ended: CallRecord, events: Sequence[EventRecord]) -> bool:
+        await self._answer("end_call")
+        kept = self.records.get(before.call_id)
+        if kept is None or (kept.revision, kept.status) != (before.revision, before.status):
+            return False
+        if "call.ended" in self.names(before.call_id):
+            return False
+        self.saves += 1
+        self._keep(replace(ended, revision=before.revision), events)
         return True
 
     def _keep(self, record: CallRecord, events: Sequence[EventRecord]) -> None:
@@ -152,7 +167,7 @@ class Shelf:
         ]
 
     async def untold_calls(self, node: str) -> list[CallRecord]:
-        await self._answer()
+        await self._answer("untold_calls")
         told = {event.call_id for event in self.events if event.name == "call.ended"}
         return [
             record
@@ -360,6 +375,11 @@ class Account:
         self.listed: list[LiveCall] = []
         self.alive: set[str] = set()
         self.delay = 0.0
+        """Of commands, in seconds."""
+        self.thinks = 0.0
+        """Before it answers a question, in seconds."""
+        self.mute = False
+        """Whether it answers questions with errors."""
         self._legs = count(1)
 
     @property
@@ -378,10 +398,17 @@ class Account:
         return Performed()
 
     async def is_alive(self, carrier_call_id: str) -> bool:
+        await self._think()
         return carrier_call_id in self.alive
 
     async def live_calls(self, to_number: str | None) -> list[LiveCall]:
+        await self._think()
         return list(self.listed)
+
+    async def _think(self) -> None:
+        await asyncio.sleep(self.thinks)
+        if self.mute:
+            raise CommandFailed(self.carrier, "c", Verdict.UNKNOWN, "no answer")
 
     def of(self, kind: type) -> list[Any]:
         return [command for command in self.commands if isinstance(command, kind)]

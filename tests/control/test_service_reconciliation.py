@@ -3,22 +3,16 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 
-from control.agents import AgentConfig
-from control.call_draft import INTERRUPTED, DraftKind, DraftPiece, begun
-from control.call_record import CallRecord, EventRecord
+from control.call_record import EventRecord
 from control.dialling import Dialled, DialRequest
-from control.requests import Refused
-from control.service.call_service import STORE_PATIENCE
-from control.service.reconciliation import GONE, SILENT, Reconciliation, is_the_dial
-from control.tool_log import ToolOutcome, ToolRun
+from control.service.neighbours import Neighbours
+from control.service.reconciliation import GONE, SILENT
 from telephony.calls import HungUp, LegToken
 from telephony.causes import (
     CallStatus,
-    Direction,
     Disposition,
     EndedReason,
     HangupCause,
@@ -27,33 +21,8 @@ from telephony.causes import (
 from telephony.client_errors import LiveCall, Verdict
 from telephony.commands import Dial, Hangup
 from tests.conftest import RunAsync
+from tests.control.left_scene import LEFT, OVER, asking, shared
 from tests.control.service_scene import BEGUN, OTHER, OURS, THEIRS, Scene
-
-LEFT = CallRecord(
-    call_id="call_left",
-    direction=Direction.OUTBOUND,
-    carrier="telnyx",
-    carrier_call_id="leg-left",
-    leg_id="leg-left",
-    from_number=OURS,
-    to_number=THEIRS,
-    status=CallStatus.IN_PROGRESS,
-    node="node_1",
-    started_at=BEGUN,
-    answered_at=BEGUN,
-    revision=3,
-)
-
-
-def asking(scene: Scene) -> Reconciliation:
-    return Reconciliation(
-        scene.service,
-        scene.shelf,
-        scene.keeper,
-        scene.accounts,
-        scene.world,
-        describe=lambda record: {"call_id": record.call_id},
-    )
 
 
 def test_a_call_that_died_with_its_process_is_hung_up_and_ends_as_our_error(virtual: RunAsync) -> None:
@@ -67,33 +36,6 @@ def test_a_call_that_died_with_its_process_is_hung_up_and_ends_as_our_error(virt
         (hangup,) = scene.account.of(Hangup)
         assert hangup.carrier_call_id == "leg-left"
         assert scene.shelf.names("call_left") == ["call.ended"]
-        await scene.close()
-
-    virtual(scenario())
-
-
-@pytest.mark.parametrize("taken", [True, False], ids=["taken", "not taken"])
-def test_a_dial_that_the_store_did_not_answer_in_time_leaves_nothing_live(
-    virtual: RunAsync, taken: bool
-) -> None:
-    async def scenario() -> None:
-        scene = Scene()
-        asking(scene)
-        scene.tasks.spawn(scene.keeper.repair(), "repair")
-        scene.shelf.delay = STORE_PATIENCE + 1 if taken else 0.0
-        scene.shelf.away = not taken
-        refused = await scene.service.dial("default", DialRequest(to=THEIRS, from_number=OURS))
-        assert isinstance(refused, Refused)
-        assert (refused.status, refused.code) == (503, "store_unavailable")
-        await asyncio.sleep(10)
-        scene.shelf.delay, scene.shelf.away = 0.0, False
-        await asyncio.sleep(10)
-        assert scene.account.of(Dial) == []
-        assert not scene.keeper.is_failing()
-        (record,) = scene.shelf.records.values()
-        assert (record.status, record.ended_reason) == (CallStatus.FAILED, EndedReason.ERROR)
-        assert scene.shelf.published(record.call_id) == [(1, "call.failed"), (2, "call.ended")]
-        assert scene.service.live() == []
         await scene.close()
 
     virtual(scenario())
@@ -124,174 +66,10 @@ def test_a_caller_who_was_transferred_talks_on_through_a_restart(virtual: RunAsy
         assert scene.account.commands == []
         scene.account.alive.clear()
         await reconciliation.ask()
+        await scene.settles()
         record = scene.shelf.records["call_left"]
         assert (record.disposition, record.ended_reason) == (Disposition.TRANSFERRED, EndedReason.TRANSFER)
         assert scene.account.commands == []
-        await scene.close()
-
-    virtual(scenario())
-
-
-SCHEMA = {"type": "object", "properties": {"order": {"type": "string"}}}
-READER = AgentConfig(name="default", from_number=OURS, extraction_schema=SCHEMA)
-
-
-def schemas(scene: Scene, call_id: str) -> list[object]:
-    """What is owed to a call from its end on."""
-    return [
-        event.extraction_schema
-        for event in scene.shelf.events
-        if (event.call_id, event.name) == (call_id, "call.ended")
-    ]
-
-
-def test_what_was_said_before_the_process_died_is_kept_and_read(virtual: RunAsync) -> None:
-    async def scenario() -> None:
-        scene = Scene(default=READER, extracts=True)
-        scene.shelf.records["call_left"] = replace(LEFT, agent_id="agent_default")
-        scene.shelf.events.append(
-            EventRecord(
-                event_id="evt_said",
-                tenant_id="default",
-                call_id="call_left",
-                agent_id=None,
-                at=2.0,
-                name="transcript.updated",
-                sequence=4,
-                occurred_at=BEGUN + timedelta(seconds=2),
-                data={"role": "user", "text": "Order A seven."},
-            )
-        )
-        await asking(scene).recover("node_1")
-        (said,) = scene.shelf.records["call_left"].transcript
-        assert (said["role"], said["content"], said["timestamp"]) == ("user", "Order A seven.", 2.0)
-        assert schemas(scene, "call_left") == [SCHEMA]
-        await scene.close()
-
-    virtual(scenario())
-
-
-def draft_of(call_id: str, *pieces: DraftPiece) -> EventRecord:
-    return EventRecord(
-        event_id=f"evt_draft_{call_id}",
-        tenant_id="default",
-        call_id=call_id,
-        agent_id=None,
-        at=2.0,
-        name="ai.speech.ended",
-        sequence=None,
-        occurred_at=BEGUN,
-        draft=pieces,
-    )
-
-
-HEARD = DraftPiece(DraftKind.UTTERANCE, "000000", {"role": "user", "content": "Hi."})
-RUN = ToolRun(tool_call_id="tc_1", name="look_up", began=0.0, arguments="{}")
-
-
-def test_a_tool_that_ran_when_the_process_died_is_told_of_before_the_end(virtual: RunAsync) -> None:
-    async def scenario() -> None:
-        scene = Scene()
-        scene.shelf.records["call_left"] = LEFT
-        scene.shelf.events.append(draft_of("call_left", begun(RUN, "tlog_1", 0.0, BEGUN)))
-        await asking(scene).recover("node_1")
-        names = scene.shelf.names("call_left")
-        assert names == ["ai.speech.ended", "tool.abandoned", "call.ended"]
-        (log,) = [event.tool_log for event in scene.shelf.events if event.tool_log is not None]
-        assert (log.outcome, log.error) == (ToolOutcome.ABANDONED, INTERRUPTED)
-        await scene.close()
-
-    virtual(scenario())
-
-
-@pytest.mark.parametrize("wanted", [SCHEMA, None])
-def test_what_was_to_be_extracted_is_what_the_call_was_begun_with(
-    virtual: RunAsync, wanted: dict[str, object] | None
-) -> None:
-    async def scenario() -> None:
-        scene = Scene(default=READER, extracts=True)
-        # Its agent was one of this call alone, or is another one by now.
-        agent_id = "agent_adhoc_1" if wanted else "agent_default"
-        scene.shelf.records["call_left"] = replace(LEFT, agent_id=agent_id)
-        schema = DraftPiece(DraftKind.SCHEMA, "", {"schema": wanted})
-        scene.shelf.events.append(draft_of("call_left", HEARD, schema))
-        await asking(scene).recover("node_1")
-        assert scene.shelf.records["call_left"].transcript == (HEARD.data,)
-        assert schemas(scene, "call_left") == [wanted]
-        await scene.close()
-
-    virtual(scenario())
-
-
-@pytest.mark.parametrize(
-    ("extracts", "transcript", "agent_id"),
-    [
-        (False, ({"role": "user", "content": "Hi."},), "agent_default"),
-        (True, (), "agent_default"),
-        (True, ({"role": "user", "content": "Hi."},), "agent_gone"),
-        (True, ({"role": "user", "content": "Hi."},), None),
-    ],
-)
-def test_of_some_calls_that_are_left_nothing_can_be_extracted(
-    virtual: RunAsync, extracts: bool, transcript: tuple[dict[str, str], ...], agent_id: str | None
-) -> None:
-    async def scenario() -> None:
-        scene = Scene(default=READER, extracts=extracts)
-        scene.shelf.records["call_left"] = replace(LEFT, agent_id=agent_id, transcript=transcript)
-        await asking(scene).recover("node_1")
-        assert schemas(scene, "call_left") == [None]
-        await scene.close()
-
-    virtual(scenario())
-
-
-def test_a_transferred_call_that_ends_after_its_process_is_read_too(virtual: RunAsync) -> None:
-    async def scenario() -> None:
-        scene = Scene(default=READER, extracts=True)
-        said = ({"role": "user", "content": "Hi."},)
-        scene.shelf.records["call_left"] = replace(
-            LEFT, agent_id="agent_default", transferred_to=OTHER, transcript=said
-        )
-        await asking(scene).recover("node_1")
-        scene.hung_up("leg-left")
-        await scene.settles()
-        assert schemas(scene, "call_left") == [SCHEMA]
-        await scene.close()
-
-    virtual(scenario())
-
-
-OVER = replace(
-    LEFT,
-    status=CallStatus.COMPLETED,
-    disposition=Disposition.ANSWERED,
-    ended_reason=EndedReason.CALLER_HANGUP,
-    ended_at=BEGUN + timedelta(seconds=30),
-)
-
-
-@pytest.mark.parametrize("journal", [False, True])
-def test_the_end_of_a_call_that_its_process_did_not_live_to_tell_is_told_once(
-    virtual: RunAsync, journal: bool
-) -> None:
-    async def scenario() -> None:
-        scene = Scene()
-        scene.shelf.records["call_left"] = OVER
-        if journal:  # in which the end may be
-            scene.shelf.away = True
-            await scene.keeper.save(replace(LEFT, call_id="call_other", node="node_2"), ())
-            scene.shelf.away = False
-            assert scene.keeper.is_failing()
-        reconciliation = asking(scene)
-        await reconciliation.recover("node_1")
-        assert scene.shelf.names("call_left") == ([] if journal else ["call.ended"])
-        scene.tasks.spawn(scene.keeper.repair(), "repair")
-        scene.tasks.spawn(reconciliation.run(30), "reconciliation")
-        await asyncio.sleep(100)
-        assert scene.shelf.names("call_left") == ["call.ended"]
-        kept = scene.shelf.records["call_left"]
-        assert (kept.ended_reason, kept.ended_at) == (EndedReason.CALLER_HANGUP, OVER.ended_at)
-        assert scene.account.of(Hangup) == []
         await scene.close()
 
     virtual(scenario())
@@ -392,29 +170,6 @@ def test_a_dial_that_nobody_lists_never_was_one(virtual: RunAsync) -> None:
     virtual(scenario())
 
 
-@pytest.mark.parametrize(
-    ("listed", "same"),
-    [
-        (LiveCall(carrier_call_id="x", token=LegToken("call_left")), True),
-        (LiveCall(carrier_call_id="x", token=LegToken("call_left", "t_1")), False),
-        (LiveCall(carrier_call_id="x", token=LegToken("other")), False),
-        (
-            LiveCall(
-                carrier_call_id="x",
-                from_number=OURS,
-                to_number=THEIRS,
-                started_at=(BEGUN - timedelta(hours=1)).isoformat(),
-            ),
-            False,
-        ),
-        (LiveCall(carrier_call_id="x", from_number=OURS, to_number=THEIRS), False),
-        (LiveCall(carrier_call_id="x", from_number=OURS, to_number=THEIRS, started_at="soon"), False),
-    ],
-)
-def test_a_listed_call_is_ours_by_our_token_or_by_numbers_and_time(listed: LiveCall, same: bool) -> None:
-    assert is_the_dial(listed, LEFT) is same
-
-
 def test_what_could_not_be_settled_at_the_start_is_settled_later_and_new_calls_are_left_alone(
     virtual: RunAsync,
 ) -> None:
@@ -440,22 +195,11 @@ def test_what_could_not_be_settled_at_the_start_is_settled_later_and_new_calls_a
     virtual(scenario())
 
 
-async def shared(scene: Scene, node: str = "node_2") -> tuple[Reconciliation, CallRecord]:
-    """A database that another process has a call in; it has just been heard of."""
-    record = replace(LEFT, node=node)
-    scene.shelf.records["call_left"] = record
-    scene.shelf.beats[node] = scene.world.wall()
-    reconciliation = asking(scene)
-    await reconciliation.recover("node_1")
-    scene.tasks.spawn(reconciliation.run(30.0), "reconciliation")
-    return reconciliation, record
-
-
 def test_a_call_of_a_process_that_does_not_come_back_ends_when_its_carrier_says_so(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene()
         await shared(scene)
-        await asyncio.sleep(SILENT)
+        await asyncio.sleep(SILENT - 1)
         assert scene.shelf.records["call_left"].live
         await asyncio.sleep(60)
         assert scene.shelf.records["call_left"].ended_reason is EndedReason.ERROR
@@ -470,7 +214,7 @@ def test_a_leg_that_is_up_is_left_to_its_process_for_long_and_then_hung_up(virtu
         scene = Scene()
         scene.account.alive.add("leg-left")
         await shared(scene)
-        await asyncio.sleep(GONE)
+        await asyncio.sleep(GONE - 1)
         assert scene.account.commands == []
         assert scene.shelf.records["call_left"].live
         await asyncio.sleep(60)
@@ -540,54 +284,115 @@ def test_while_the_database_is_away_nobody_is_taken_for_dead(virtual: RunAsync) 
     virtual(scenario())
 
 
-def noted(name: str, sequence: int | None, **data: object) -> EventRecord:
-    return EventRecord(
-        event_id=f"evt_{name}",
-        tenant_id="default",
-        call_id="call_left",
-        agent_id=None,
-        at=10.0,
-        name=name,
-        sequence=sequence,
-        occurred_at=BEGUN + timedelta(seconds=10),
-        data=data,
-    )
-
-
-def test_who_waits_for_a_gather_or_a_transfer_is_told_that_the_call_was_over_first(virtual: RunAsync) -> None:
+def test_two_who_see_to_a_silent_process_end_its_call_once(virtual: RunAsync) -> None:
     async def scenario() -> None:
         scene = Scene()
-        scene.shelf.records["call_left"] = LEFT
-        scene.shelf.events += [
-            noted("gather.started", None, gather_id="g_1", mode="stream"),
-            noted("transfer.initiated", 4, transfer_id="t_1", destination=OTHER),
-        ]
-        await asking(scene).recover("node_1")
-        assert scene.shelf.published("call_left") == [
-            (4, "transfer.initiated"),
-            (5, "call.gather.completed"),
-            (6, "transfer.failed"),
-            (7, "call.ended"),
-        ]
+        scene.account.alive.add("leg-left")
+        await shared(scene)
+        other = Neighbours(scene.shelf, scene.world, "node_3")
+        scene.tasks.spawn(other.run(30.0), "another's sign of life")
+        scene.tasks.spawn(asking(scene, other).run(30.0), "another's reconciliation")
+        await asyncio.sleep(GONE + 60)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        assert [each.carrier_call_id for each in scene.account.of(Hangup)] == ["leg-left"]
+        assert set(scene.shelf.beats) == {"node_1", "node_2", "node_3"}
         await scene.close()
 
     virtual(scenario())
 
 
-def test_a_transfer_that_outlived_its_process_is_timed_and_billed_to_its_end(virtual: RunAsync) -> None:
+@pytest.mark.parametrize("back", ["heard of", "saved"])
+def test_a_process_that_is_back_while_its_carrier_is_asked_keeps_its_call(
+    virtual: RunAsync, back: str
+) -> None:
     async def scenario() -> None:
         scene = Scene()
-        scene.shelf.records["call_left"] = replace(LEFT, transferred_to=OTHER)
-        scene.shelf.events.append(noted("transfer.completed", 5, transfer_id="t_1", destination=OTHER))
+        _, record = await shared(scene)
+        scene.account.thinks = 90.0
+        await asyncio.sleep(SILENT + 15)
+        if back == "saved":
+            scene.shelf.records["call_left"] = replace(record, revision=4)
+        for _ in range(10):
+            if back == "heard of":
+                scene.shelf.beats["node_2"] = scene.world.wall()
+            await asyncio.sleep(10)
+        assert scene.shelf.records["call_left"].live
+        assert scene.shelf.names("call_left") == []
+        assert scene.account.of(Hangup) == []
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_however_slow_a_carrier_is_this_process_says_that_it_is_there(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        _, record = await shared(scene)
+        scene.account.thinks = 50.0
+        names = [f"call_left_{place}" for place in range(15)]
+        scene.shelf.records |= {name: replace(record, call_id=name) for name in names}
+        for _ in range(12):
+            await asyncio.sleep(30)
+            seen = scene.world.wall() - scene.shelf.beats["node_1"]
+            assert seen <= timedelta(seconds=30)
+        assert [scene.shelf.records[name].live for name in names] == [False] * 15
+        await scene.close()
+
+    virtual(scenario())
+
+
+UP = LiveCall(carrier_call_id="leg-up", token=LegToken("call_left"))
+
+
+@pytest.mark.parametrize(
+    ("listed", "mute", "ends"), [([], False, SILENT), ([UP], False, GONE), ([], True, GONE)]
+)
+def test_a_dial_that_was_cut_off_before_its_answer_is_looked_for_in_the_carriers_list(
+    virtual: RunAsync, listed: list[LiveCall], mute: bool, ends: float
+) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.account.listed, scene.account.mute = listed, mute
+        _, record = await shared(scene)
+        scene.shelf.records["call_left"] = replace(record, carrier_call_id=None, leg_id=None)
+        await asyncio.sleep(ends - 1)
+        assert scene.shelf.records["call_left"].live
+        await asyncio.sleep(60)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        hung_up = [each.carrier_call_id for each in scene.account.of(Hangup)]
+        assert hung_up == [each.carrier_call_id for each in listed]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_call_whose_carrier_nobody_can_ask_is_left_to_its_process_for_long(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        _, record = await shared(scene)
+        scene.shelf.records["call_left"] = replace(record, integration_id="int_theirs")
+        await asyncio.sleep(GONE - 1)
+        assert scene.shelf.records["call_left"].live
+        await asyncio.sleep(60)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_what_the_store_did_not_answer_of_a_silent_process_is_asked_again(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
         scene.account.alive.add("leg-left")
-        await asking(scene).recover("node_1")
-        await asyncio.sleep(100)
-        scene.hung_up("leg-left")
-        await scene.settles()
-        record = scene.shelf.records["call_left"]
-        assert record.transfer_duration_seconds == 90
-        assert record.transfer_cost == Decimal("3.0")
-        assert scene.shelf.names("call_left") == ["transfer.completed", "call.ended"]
+        _, record = await shared(scene)
+        scene.shelf.records["call_over"] = replace(OVER, call_id="call_over", node="node_2")
+        scene.shelf.records["call_dead"] = replace(record, call_id="call_dead", carrier_call_id="leg-dead")
+        scene.shelf.faults.update({"untold_calls": 1, "end_call": 1})
+        await asyncio.sleep(SILENT + 10)
+        assert scene.shelf.names("call_dead") == scene.shelf.names("call_over") == []
+        await asyncio.sleep(60)
+        assert scene.shelf.names("call_dead") == scene.shelf.names("call_over") == ["call.ended"]
+        assert scene.shelf.records["call_left"].live
         await scene.close()
 
     virtual(scenario())
