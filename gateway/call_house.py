@@ -238,7 +238,7 @@ async def call_house(
 def _pruner(settings: Settings, store: Store, world: World) -> Pruner:
     days = settings.event_retention_days
     retention = timedelta(days=days) if days else None
-    return Pruner(store.pruning, store.idempotency, retention=retention, wall=world.wall)
+    return Pruner(store.pruning, store.idempotency, store.nodes, retention=retention, wall=world.wall)
 
 
 async def _renew(admission: Admission) -> None:

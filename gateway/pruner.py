@@ -1,4 +1,5 @@
-"""Lets go of what has been kept for as long as it was to be: old events and deliveries, and used idempotency keys."""
+"""Lets go of what has been kept for as long as it was to be: old events and deliveries, used idempotency keys, and the
+names of processes that are no more."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,6 +9,7 @@ import structlog
 
 from control.stores.errors import StoreUnavailable
 from control.stores.idempotency import Idempotency
+from control.stores.nodes import Nodes
 from control.stores.pruning import Pruning
 
 log = structlog.get_logger()
@@ -16,6 +18,8 @@ log = structlog.get_logger()
 PERIOD = 6 * 3600.0
 # Seconds between steps: calls' own saves come first.
 PAUSE = 0.1
+# Since its last word: long after whatever a process had in hand was seen to by the others.
+FORGOTTEN = timedelta(days=1)
 
 
 class Pruner:
@@ -25,6 +29,7 @@ class Pruner:
         self,
         past: Pruning,
         keys: Idempotency,
+        nodes: Nodes,
         *,
         retention: timedelta | None,
         wall: Callable[[], datetime],
@@ -35,6 +40,7 @@ class Pruner:
         """
         self._past = past
         self._keys = keys
+        self._nodes = nodes
         self._retention = retention
         self._wall = wall
 
@@ -53,6 +59,7 @@ class Pruner:
         while purged:
             purged = await self._keys.purge(self._wall())
             await asyncio.sleep(PAUSE)
+        await self._nodes.forget(self._wall() - FORGOTTEN)
         if self._retention is None:
             return
         before = self._wall() - self._retention

@@ -4,7 +4,8 @@ An agent names an account by its id. It is read when a call begins, so that the 
 that live ask for nothing here.
 """
 
-from collections.abc import Callable
+from asyncio import gather
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from control.integrations import (
 )
 from control.secrets import Cipher, SecretUnreadable
 from control.service.switchboard import in_time
+from control.stores.errors import StoreUnavailable
 from control.stores.integrations import Integration
 from media.realtime.configuration import SessionConfig
 
@@ -30,6 +32,9 @@ log = structlog.get_logger()
 
 class ProviderMissing(Exception):
     """The tenant has no such account, or it cannot be used."""
+
+
+_NotFound = ProviderMissing | StoreUnavailable
 
 
 class StoredIntegrations(Protocol):
@@ -55,38 +60,35 @@ class ProviderAccounts:
     async def placed(self, tenant_id: str, agent: EffectiveAgent, own_model: str | None) -> EffectiveAgent:
         """Return the agent with where its sessions are opened, where that is not what the settings say.
 
-        A fallback that cannot be used is left out: it is no reason to turn a call away that may never need it.
+        A fallback that cannot be used, or of which nobody can say so in time, is left out: it is no reason to turn a
+        call away that may never need it.
 
         Args:
             own_model: the model that the agent itself names; else it is the account's.
 
         Raises:
             ProviderMissing: it is the agent's own provider that there is not.
-            StoreUnavailable: nobody can say in time.
+            StoreUnavailable: of the agent's own provider nobody can say in time.
         """
-        if not any(map(is_account_id, (agent.provider, *agent.fallbacks))):
+        names = [name for name in (agent.provider, *agent.fallbacks) if is_account_id(name)]
+        if not names:
             return agent
-        async with in_time():
-            if is_account_id(agent.provider):
-                address = await self.address(tenant_id, agent.provider)
-                session = _modelled(agent.session, own_model or address.model)
-                agent = replace(agent, session=session, addresses={agent.provider: address})
-            return await self._with_fallbacks(tenant_id, agent)
+        # At once: they share what a call waits for its database.
+        found = dict(zip(names, await gather(*[self._found(tenant_id, name) for name in names]), strict=True))
+        if is_account_id(agent.provider):
+            address = found.pop(agent.provider)
+            if isinstance(address, Exception):
+                raise address
+            session = _modelled(agent.session, own_model or address.model)
+            agent = replace(agent, session=session, addresses={agent.provider: address})
+        return _with_fallbacks(agent, found)
 
-    async def _with_fallbacks(self, tenant_id: str, agent: EffectiveAgent) -> EffectiveAgent:
-        addresses, fallbacks = dict(agent.addresses), dict(agent.fallbacks)
-        for name, session in agent.fallbacks.items():
-            if not is_account_id(name):
-                continue
-            try:
-                address = await self.address(tenant_id, name)
-            except ProviderMissing as missing:
-                log.warning("a fallback provider is left out", integration_id=name, why=str(missing))
-                del fallbacks[name]
-            else:
-                addresses[name] = address
-                fallbacks[name] = _modelled(session, address.model)
-        return replace(agent, addresses=addresses, fallbacks=fallbacks)
+    async def _found(self, tenant_id: str, integration_id: str) -> ProviderAddress | _NotFound:
+        try:
+            async with in_time():
+                return await self.address(tenant_id, integration_id)
+        except (ProviderMissing, StoreUnavailable) as fault:
+            return fault
 
     async def address(self, tenant_id: str, integration_id: str) -> ProviderAddress:
         """Return where an account's sessions are opened, and with what.
@@ -110,6 +112,20 @@ class ProviderAccounts:
         if foreign is not None and not self._allowed(foreign[1]):
             raise ProviderMissing("its address is not allowed any more")
         return provider_address(row.vendor, config)
+
+
+def _with_fallbacks(
+    agent: EffectiveAgent, found: Mapping[str, ProviderAddress | _NotFound]
+) -> EffectiveAgent:
+    addresses, fallbacks = dict(agent.addresses), dict(agent.fallbacks)
+    for name, address in found.items():
+        if isinstance(address, Exception):
+            log.warning("a fallback provider is left out", integration_id=name, why=str(address))
+            del fallbacks[name]
+        else:
+            addresses[name] = address
+            fallbacks[name] = _modelled(fallbacks[name], address.model)
+    return replace(agent, addresses=addresses, fallbacks=fallbacks)
 
 
 def _modelled(session: SessionConfig, model: str | None) -> SessionConfig:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import delete, exists, or_, select
 
 from control.call_record import LIVE
 from control.stores.database import Database
@@ -30,3 +30,9 @@ class Nodes:
         query = select(nodes).where(nodes.c.node != but, or_(nodes.c.seen_at >= since, live))
         async with self._database.read() as connection:
             return {row.node: row.seen_at for row in await connection.execute(query)}
+
+    async def forget(self, before: datetime) -> int:
+        """Forget the processes that were last here before this moment and have no live calls; return how many."""
+        live = exists().where(calls.c.node == nodes.c.node, calls.c.status.in_(sorted(LIVE)))
+        async with self._database.write() as connection:
+            return (await connection.execute(delete(nodes).where(nodes.c.seen_at < before, ~live))).rowcount

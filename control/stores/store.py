@@ -52,7 +52,7 @@ class Store:
         self._call_list = CallList(database)
         self._events = Events(database)
         self._drafts = Drafts(database)
-        self._nodes = Nodes(database)
+        self.nodes = Nodes(database)
         self.agents = Agents(database)
         self.deliveries = Deliveries(database)
         self.delivery_log = DeliveryLog(database)
@@ -171,11 +171,11 @@ class Store:
 
     async def beat(self, node: str, now: datetime) -> None:
         """See `Nodes.beat`."""
-        await self._nodes.beat(node, now)
+        await self.nodes.beat(node, now)
 
     async def neighbours(self, but: str, since: datetime) -> Mapping[str, datetime]:
         """See `Nodes.others`."""
-        return await self._nodes.others(but, since)
+        return await self.nodes.others(but, since)
 
     async def last_sequence(self, call_id: str) -> int:
         """See `Events.last_sequence`."""

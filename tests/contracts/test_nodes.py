@@ -25,3 +25,15 @@ def test_the_others_are_those_with_live_calls_and_those_that_were_there_lately(s
         assert await store.neighbours("ours", LATER) == {"lately": LATER, "live": NOON}
 
     stored(scenario)
+
+
+def test_who_is_no_more_is_forgotten_but_not_whose_calls_live(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        for node in ("live", "gone"):
+            await store.beat(node, NOON)
+        await store.beat("here", LATER)
+        await store.save_call(call(node="live"))
+        assert await store.nodes.forget(LATER) == 1
+        assert await store.neighbours("ours", NOON) == {"live": NOON, "here": LATER}
+
+    stored(scenario)

@@ -1,6 +1,7 @@
 """Which provider a call's session is opened with: that of the settings, or an account of the agent's tenant."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,12 +25,14 @@ XAI = {"credentials": {"api_key": "k"}, "settings": {"model": "grok"}}
 class Shelf:
     """Where accounts are kept; may keep its visitors waiting."""
 
-    def __init__(self, *kept: Integration, slow: bool = False) -> None:
-        self._kept, self._slow = kept, slow
+    def __init__(self, *kept: Integration, slow: bool = False, away_for: str | None = None) -> None:
+        self._kept, self._slow, self._away_for = kept, slow, away_for
 
     async def get(self, tenant_id: str, integration_id: str) -> Integration | None:
         if self._slow:
             await asyncio.Event().wait()
+        if integration_id == self._away_for:
+            raise StoreUnavailable("away")
         wanted = (tenant_id, integration_id)
         return next((each for each in self._kept if (each.tenant_id, each.integration_id) == wanted), None)
 
@@ -102,6 +105,37 @@ def test_a_store_that_does_not_answer_holds_no_call_up(virtual: RunAsync) -> Non
         before = loop.time()
         with pytest.raises(StoreUnavailable):
             await placed(Shelf(slow=True))
+        assert loop.time() - before == pytest.approx(PATIENCE)
+
+    virtual(scenario())
+
+
+SPARE = "int_" + "b" * 24
+
+
+def test_a_fallback_of_which_nobody_can_say_is_no_reason_to_turn_a_call_away(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        agent = run(provider=ID, fallback_providers=[SPARE])
+        kept = (account(), replace(account(), integration_id=SPARE))
+        accounts = ProviderAccounts(Shelf(*kept), KEYS, lambda _: False)
+        assert list((await accounts.placed("acme", agent, None)).fallbacks) == [SPARE]
+        accounts = ProviderAccounts(Shelf(*kept, away_for=SPARE), KEYS, lambda _: False)
+        found = await accounts.placed("acme", agent, None)
+        assert (list(found.addresses), found.fallbacks) == ([ID], {})
+        accounts = ProviderAccounts(Shelf(*kept, away_for=ID), KEYS, lambda _: False)
+        with pytest.raises(StoreUnavailable):
+            await accounts.placed("acme", agent, None)
+
+    virtual(scenario())
+
+
+def test_all_of_an_agents_accounts_are_looked_for_at_once(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        agent = run(provider="default", fallback_providers=[ID, SPARE])
+        found = await ProviderAccounts(Shelf(slow=True), KEYS, lambda _: False).placed("acme", agent, None)
+        assert found.fallbacks == {}
         assert loop.time() - before == pytest.approx(PATIENCE)
 
     virtual(scenario())

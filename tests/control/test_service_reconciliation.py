@@ -309,7 +309,7 @@ def test_a_process_that_is_back_while_its_carrier_is_asked_keeps_its_call(
         scene = Scene()
         _, record = await shared(scene)
         scene.account.thinks = 90.0
-        await asyncio.sleep(SILENT + 15)
+        await asyncio.sleep(SILENT + 45)
         if back == "saved":
             scene.shelf.records["call_left"] = replace(record, revision=4)
         for _ in range(10):

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from control.call_record import EventRecord
-from control.unfinished import Unfinished, transferred_at, unfinished
+from control.unfinished import ENDINGS, Unfinished, ending, transferred_at, unfinished
 from tests.control.service_scene import BEGUN, OTHER
 
 
@@ -51,3 +51,16 @@ def test_a_transfer_is_timed_from_when_both_heard_each_other() -> None:
     completed = event("transfer.completed", transfer_id="t_1", destination=OTHER)
     assert transferred_at([TRANSFER, completed]) == BEGUN + timedelta(seconds=9)
     assert unfinished([TRANSFER, completed]) == []
+
+
+def test_one_thing_has_one_end_by_whatever_name() -> None:
+    transfer = [event(name, transfer_id="t_1") for name in ("transfer.completed", "transfer.failed")]
+    tool = [event(name, tool_call_id="t_1") for name in ("tool.completed", "tool.timeout", "tool.abandoned")]
+    call = [event(name) for name in ("call.failed", "call.ended")]
+    gather = [event("call.gather.completed", gather_id="t_1")]
+    kinds = [{ending(each) for each in kind} for kind in (transfer, tool, call, gather)]
+    assert [len(kind) for kind in kinds] == [1, 1, 1, 1]
+    assert len(set.union(*kinds)) == 4
+    assert {each.name for kind in (transfer, tool, call, gather) for each in kind} == ENDINGS
+    assert ending(event("call.gather.completed", gather_id="t_2")) not in kinds[3]
+    assert ending(GATHER) is ending(TRANSFER) is None
