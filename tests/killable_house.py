@@ -37,6 +37,7 @@ class GatewayProcess:
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         self._folder = folder
+        self.settings = settings
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("OFFHOOK_")},
             **{f"OFFHOOK_{name}".upper(): value for name, value in settings.items()},
@@ -139,7 +140,7 @@ class KillableHouse:
         self.carrier = carrier
         self.backend = backend
         self._url = url
-        self._database = database
+        self.database = database
 
     @property
     def data(self) -> Path:
@@ -185,7 +186,7 @@ class KillableHouse:
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[Store]:
-        store = await Store.open(self._database)
+        store = await Store.open(self.database)
         try:
             yield store
         finally:
