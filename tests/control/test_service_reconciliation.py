@@ -396,3 +396,60 @@ def test_what_the_store_did_not_answer_of_a_silent_process_is_asked_again(virtua
         await scene.close()
 
     virtual(scenario())
+
+
+def test_who_cannot_write_what_it_finds_counts_no_silence(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        await shared(scene)
+        await asyncio.sleep(SILENT - 10)
+        scene.shelf.away = True
+        await scene.keeper.save(replace(LEFT, call_id="call_ours"), ())
+        scene.shelf.away = False  # and nobody repairs it yet
+        await asyncio.sleep(60)
+        assert scene.shelf.records["call_left"].live
+        scene.tasks.spawn(scene.keeper.repair(), "repair")
+        await asyncio.sleep(SILENT - 60)
+        assert scene.shelf.records["call_left"].live
+        await asyncio.sleep(120)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_carrier_that_does_not_answer_has_not_said_that_a_transferred_caller_is_gone(
+    virtual: RunAsync,
+) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = replace(LEFT, transferred_to=OTHER)
+        reconciliation = asking(scene)
+        await reconciliation.recover("node_1")
+        scene.account.mute = True
+        await reconciliation.ask()
+        await scene.settles()
+        assert scene.shelf.names("call_left") == []
+        scene.account.mute = False
+        await reconciliation.ask()
+        await scene.settles()
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_ends_that_could_not_be_told_of_at_a_start_are_told_of_later(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = OVER
+        scene.shelf.faults["untold_calls"] = 1
+        reconciliation = asking(scene)
+        await reconciliation.recover("node_1")
+        assert scene.shelf.names("call_left") == []
+        scene.tasks.spawn(reconciliation.run(30.0), "reconciliation")
+        await asyncio.sleep(31)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        await scene.close()
+
+    virtual(scenario())

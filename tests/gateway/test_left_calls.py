@@ -1,7 +1,7 @@
 """A gateway's process is killed in the middle of a call; what the call was, its record says once it is back."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
@@ -17,7 +17,6 @@ from telephony.simulated_switch import FarEnd
 from tests.conftest import RunAsync
 from tests.gateway.test_extractor import FITS, SCHEMA, says
 from tests.killable_house import KillableHouse, killable_house
-from tests.postgresql_server import PostgresqlServer
 from tests.receiver import Receiver
 from tests.whole_house import OTHER
 
@@ -37,18 +36,6 @@ _TALK = (AwaitAgent(Edge.END), Speak(SPEECH), AwaitAgent(Edge.END), Speak(SPEECH
 STAYS = FarEnd(script=(*_TALK, Wait(60), HangUp()))
 LEAVES = FarEnd(script=(*_TALK, Wait(0.5), HangUp()))
 ASKS_ON = FarEnd(script=(*_TALK, Speak(SPEECH), Wait(60), HangUp()))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """Where calls are kept; None: in the data folder."""
-    if request.param == "sqlite":
-        yield None
-        return
-    server: PostgresqlServer = request.getfixturevalue("postgresql")
-    name = server.create()
-    yield server.url(name)
-    server.drop(name)
 
 
 @asynccontextmanager

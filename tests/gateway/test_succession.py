@@ -1,7 +1,7 @@
 """A gateway's process is killed and does not come back; two others share its database and see to its calls."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from tests.gateway.test_left_calls import (
     said,
 )
 from tests.killable_house import KillableHouse
-from tests.postgresql_server import PostgresqlServer
 from tests.whole_house import free_port
 
 pytestmark = pytest.mark.sockets
@@ -36,18 +35,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call_house, "PERIOD", 0.2)
     monkeypatch.setattr(reconciliation, "SILENT", 2.0)
     monkeypatch.setattr(reconciliation, "GONE", 4.0)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """Where calls are kept; None: in the data folder of the process that is killed."""
-    if request.param == "sqlite":
-        yield None
-        return
-    server: PostgresqlServer = request.getfixturevalue("postgresql")
-    name = server.create()
-    yield server.url(name)
-    server.drop(name)
 
 
 @asynccontextmanager
