@@ -62,15 +62,19 @@ class LeftCalls:
             StoreUnavailable: its end is still to be kept.
         """
         wall = self._world.wall()
-        left = True
         try:
             left = await self._end(
                 record, lambda events, draft: released_call.abandoned(record, wall, events, draft)
             )
-        finally:
-            # Where it is not known whether the end was kept, nobody may come back to this call.
-            if left:
-                self._world.spawn(self._put_down(record), f"{record.call_id} recovery")
+        except StoreUnavailable:
+            # It may have been kept all the same, and then nobody comes back to this call.
+            self._hang_up(record)
+            raise
+        if left:
+            self._hang_up(record)
+
+    def _hang_up(self, record: CallRecord) -> None:
+        self._world.spawn(self._put_down(record), f"{record.call_id} recovery")
 
     async def tell(self, record: CallRecord) -> None:
         """Tell of a call that had ended when its process died, which came before it told of that.
