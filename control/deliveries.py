@@ -92,7 +92,14 @@ class Endpoints(Protocol):
     """What the worker needs of `control.stores.webhooks.Webhooks`."""
 
     async def disable(
-        self, tenant_id: str, webhook_id: str, reason: str, now: datetime, event: EventRecord | None = ...
+        self,
+        tenant_id: str,
+        webhook_id: str,
+        reason: str,
+        now: datetime,
+        event: EventRecord | None = ...,
+        *,
+        failing_since: datetime | None = ...,
     ) -> bool: ...
 
 
@@ -292,6 +299,7 @@ class DeliveryWorker:
             return
         since = due.webhook.failing_since
         if judged.gone:
+            since = None
             reason = "it answered 410 Gone"
         elif since is not None and attempt.at - since >= DISABLE_AFTER:
             reason = f"it has failed for {DISABLE_AFTER.total_seconds() / 3600:.0f} hours, at last with {judged.error}"
@@ -299,7 +307,10 @@ class DeliveryWorker:
             return
         tenant_id, webhook_id = due.webhook.tenant_id, due.webhook.webhook_id
         event = self._endpoint_event(tenant_id, DISABLED, webhook_id, {"reason": reason})
-        if await self._endpoints.disable(tenant_id, webhook_id, reason, attempt.at, event):
+        # It may have taken something since this attempt began.
+        if await self._endpoints.disable(
+            tenant_id, webhook_id, reason, attempt.at, event, failing_since=since
+        ):
             log.warning("webhook disabled", webhook_id=webhook_id, reason=reason)
 
     def _endpoint_event(

@@ -231,6 +231,9 @@ class Deliveries:
             lane = await self._lock(connection, due.delivery_id)
             if lane is None:
                 return  # erased meanwhile, with its call or its endpoint
+            # After the call and before the delivery, as everywhere: nobody waits for one another.
+            if due.webhook is not None and not await self._webhooks.hold(connection, due.webhook.webhook_id):
+                return
             await connection.execute(insert(delivery_attempts).values(_attempt_row(due, attempt)))
             if due.webhook is not None and attempt.success:
                 await self._webhooks.succeeded(connection, due.webhook.webhook_id)

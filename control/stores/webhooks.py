@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, null, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, insert, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control.call_record import EventRecord
@@ -106,14 +106,11 @@ class Webhooks:
     async def of_tenant(self, tenant_id: str) -> list[Webhook]:
         """Return the tenant's endpoints, oldest first, disabled ones too."""
         async with self._database.read() as connection:
-            return await self.of_tenant_within(connection, tenant_id)
+            return [webhook_of(row) for row in (await connection.execute(_of_tenant(tenant_id))).mappings()]
 
     async def of_tenant_within(self, connection: AsyncConnection, tenant_id: str) -> list[Webhook]:
-        query = (
-            select(webhooks)
-            .where(webhooks.c.tenant_id == tenant_id)
-            .order_by(webhooks.c.created_at, webhooks.c.webhook_id)
-        )
+        """The same, none of which is deleted or disabled until this transaction ends: it may owe them something."""
+        query = _of_tenant(tenant_id).with_for_update(read=True)
         return [webhook_of(row) for row in (await connection.execute(query)).mappings()]
 
     async def change(
@@ -146,17 +143,27 @@ class Webhooks:
         return await self._update(tenant_id, webhook_id, values)
 
     async def disable(
-        self, tenant_id: str, webhook_id: str, reason: str, now: datetime, event: EventRecord | None = None
+        self,
+        tenant_id: str,
+        webhook_id: str,
+        reason: str,
+        now: datetime,
+        event: EventRecord | None = None,
+        *,
+        failing_since: datetime | None = None,
     ) -> bool:
         """Tell it of nothing any more, nor of what is owed; whether it was told until now.
 
-        `event` says so in the tenant's stream, if it was.
+        Args:
+            event: says so in the tenant's stream, if it was.
+            failing_since: only if it has failed from then on all the time; None: in any case.
         """
+        which = [_is(tenant_id, webhook_id), webhooks.c.disabled_at.is_(None)]
+        if failing_since is not None:
+            which.append(webhooks.c.failing_since == failing_since)
         async with self._database.write() as connection:
             result = await connection.execute(
-                update(webhooks)
-                .where(_is(tenant_id, webhook_id), webhooks.c.disabled_at.is_(None))
-                .values(disabled_at=now, disabled_reason=reason, updated_at=now)
+                update(webhooks).where(*which).values(disabled_at=now, disabled_reason=reason, updated_at=now)
             )
             if result.rowcount != 1:
                 return False
@@ -177,13 +184,21 @@ class Webhooks:
 
     async def delete(self, tenant_id: str, webhook_id: str) -> bool:
         """Delete it and what is owed to it; whether it was there."""
+        here = select(webhooks.c.webhook_id).where(_is(tenant_id, webhook_id))
         async with self._database.write() as connection:
-            secret = await _owed_secrets(connection, webhook_id)
-            result = await connection.execute(delete(webhooks).where(_is(tenant_id, webhook_id)))
-            if result.rowcount != 1:
+            # Its row first: who is about to owe it something is waited for.
+            if await connection.scalar(here.with_for_update()) is None:
                 return False
+            secret = await _owed_secrets(connection, webhook_id)
+            await connection.execute(delete(webhooks).where(_is(tenant_id, webhook_id)))
             await forget_secrets(connection, secret)
             return True
+
+    async def hold(self, connection: AsyncConnection, webhook_id: str) -> bool:
+        """See that it is not deleted until this transaction ends; False: there is no such endpoint."""
+        query = select(webhooks.c.webhook_id).where(webhooks.c.webhook_id == webhook_id)
+        held = query.with_for_update(read=True, key_share=True)
+        return await connection.scalar(held) is not None
 
     async def succeeded(self, connection: AsyncConnection, webhook_id: str) -> None:
         await connection.execute(
@@ -229,6 +244,11 @@ def webhook_of(row: Values) -> Webhook:
         disabled_at=row["disabled_at"],
         disabled_reason=row["disabled_reason"],
     )
+
+
+def _of_tenant(tenant_id: str) -> Select[Any]:
+    query = select(webhooks).where(webhooks.c.tenant_id == tenant_id)
+    return query.order_by(webhooks.c.created_at, webhooks.c.webhook_id)
 
 
 def _is(tenant_id: str, webhook_id: str) -> ColumnElement[bool]:
