@@ -295,9 +295,14 @@ def node_of(folder: Path) -> str:
     """The name of whoever works with this data folder: the same after a restart, so that its calls are known again."""
     path = folder / "node"
     try:
-        return path.read_text(encoding="ascii").strip()
+        known = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"node_{token_hex(8)}"
-        path.write_text(name, encoding="ascii")
-        return name
+        known = ""
+    if known:
+        return known
+    # Whole or not at all: a name that a full disk or a kill has cut short is another one, or none.
+    folder.mkdir(parents=True, exist_ok=True)
+    name, new = f"node_{token_hex(8)}", path.with_suffix(".new")
+    new.write_text(name, encoding="ascii")
+    new.replace(path)
+    return name

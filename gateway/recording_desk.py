@@ -18,7 +18,7 @@ import structlog
 
 from control.api.ports import RecordingStoreAway
 from control.call_record import CallRecord, EventRecord
-from control.recordings import Recording, RecordingFormat, RecordingState, name_of
+from control.recordings import Recording, RecordingFormat, RecordingState, name_of, names_of
 from control.stores.errors import StoreUnavailable
 from control.stores.recordings import Filed, Recordings, Unowned
 from gateway.recording_encoder import RecordingEncoder
@@ -159,12 +159,18 @@ class RecordingDesk:
         if owner is Unowned.UNKNOWN:
             return False  # a journal may still have it
         if owner is Unowned.ERASED:
-            await asyncio.to_thread(self._files.remove, call_id, whole_call=True)
-            return True
-        recording = await self._begun(owner)
+            return await self._erase(call_id, whole_call=True)
+        known = await self._rows.of_call(call_id)
+        if known is not None and known.state is RecordingState.ERASED:
+            return await self._erase(call_id)
+        recording = self._begun(owner, known)
         try:
             measured = await asyncio.to_thread(measure, self._files.finished(call_id))
-        except (BadWav, FileNotFoundError) as fault:
+        except FileNotFoundError as fault:
+            if await asyncio.to_thread(self._files.growing(call_id).exists):
+                return False  # it is about to be finished
+            return await self._fail(recording, fault)
+        except BadWav as fault:
             return await self._fail(recording, fault)
         recording = replace(recording, sample_rate=measured.header.rate, channels=measured.header.channels)
         match await self._rows.begin(recording, again=again):
@@ -175,11 +181,17 @@ class RecordingDesk:
             case Filed.DONE:
                 await self._let_go(call_id)
             case Filed.GONE:
-                await asyncio.to_thread(self._files.remove, call_id, whole_call=False)
+                await self._erase(call_id)
         return True
 
-    async def _begun(self, owner: CallRecord) -> Recording:
-        known = await self._rows.of_call(owner.call_id)
+    async def _erase(self, call_id: str, *, whole_call: bool = False) -> bool:
+        """It was erased while it was on its way: an attempt that was cut off may have brought it into the store."""
+        for name in names_of(call_id):
+            await self._keep.delete(name)
+        await asyncio.to_thread(self._files.remove, call_id, whole_call=whole_call)
+        return True
+
+    def _begun(self, owner: CallRecord, known: Recording | None) -> Recording:
         return Recording(
             recording_id=known.recording_id if known is not None else self._new_id("rec"),
             tenant_id=owner.tenant_id,
@@ -211,14 +223,14 @@ class RecordingDesk:
         told = recording.ready_at is not None
         recording = self._described(recording, file, kind, measured)
         await self._keep.put(recording.path, file, kind.media_type)
+        # Who has erased it meanwhile took the marker with it, and did not find this file.
+        await asyncio.to_thread(self._files.wanted, owner.call_id)
         match await self.finish(owner, recording, told=told):
             case Filed.DONE:
                 await self._let_go(owner.call_id)
                 return True
             case Filed.GONE:
-                await self._keep.delete(recording.path)
-                await asyncio.to_thread(self._files.remove, owner.call_id, whole_call=False)
-                return True
+                return await self._erase(owner.call_id)
             case Filed.LATER:
                 return False
 

@@ -11,6 +11,7 @@ from datetime import datetime
 import structlog
 
 from control.api.ports import RecordingStoreAway
+from control.recordings import names_of
 from control.stores.errors import StoreUnavailable
 from control.stores.recordings import Erasure, Recordings
 from gateway.recording_files import RecordingFiles
@@ -81,7 +82,9 @@ class RecordingEraser:
     async def _delete(self, erasure: Erasure) -> None:
         try:
             if erasure.path is not None:
-                await self._keep.delete(erasure.path)
+                # Under whatever name: a file that was on its way may have got another than was known.
+                for name in {erasure.path, *names_of(erasure.call_id)}:
+                    await self._keep.delete(name)
             if erasure.node == self._node:
                 await asyncio.to_thread(self._files.remove, erasure.call_id, whole_call=erasure.whole_call)
         except (RecordingStoreAway, OSError) as fault:

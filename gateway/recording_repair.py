@@ -193,8 +193,8 @@ class RecordingRepair:
     async def _give_up(self, recording: Recording | None, problem: str) -> list[str]:
         if recording is None:
             return []
-        await self._rows.fail(recording, problem)
-        return ["marked the recording as failed"]
+        failed = await self._rows.fail(recording, problem)
+        return ["marked the recording as failed"] if failed else []
 
     async def _erase(self, record: CallRecord, found: Found) -> list[str]:
         for each in found.candidates:

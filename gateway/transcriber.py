@@ -1,8 +1,8 @@
 """Has recordings transcribed after the call: an OpenAI-compatible endpoint, one track and one piece at a time.
 
 Theory of operation. What is to be transcribed is said in the database, so a restart forgets nothing; a recording is
-claimed for as long as its transcription may take. What the endpoint fails at for now is tried again within the hour;
-what it refuses is told (`problem`), as its status alone: its text may hold anything.
+claimed for as long as one piece may take, and again with every piece. What the endpoint fails at for now is tried again
+within the hour; what it refuses is told (`problem`), as its status alone: its text may hold anything.
 """
 
 import asyncio
@@ -31,13 +31,15 @@ log = structlog.get_logger()
 
 # Seconds for one piece of ten minutes.
 TIMEOUT = 300.0
-# For all of a recording; then another process may have died over it.
-_LEASE = timedelta(hours=2)
+# For one piece, and what comes before and after; then whoever had it has died over it. Shorter than `_GIVE_UP`.
+_LEASE = timedelta(minutes=15)
 # Attempts that the SDK makes beyond the first: of an endpoint that closed a connection we were about to use, say.
 _AT_ONCE = 1
 # Between attempts, and until they are given up.
 _AGAIN = timedelta(seconds=30)
 _GIVE_UP = timedelta(hours=1)
+# Seconds until the database is offered a result again.
+_SETTLE_PAUSE = 2.0
 # Seconds between looks where nobody tells.
 _PERIOD = 30.0
 
@@ -160,10 +162,22 @@ class Transcriber:
             utterances=utterances,
             problem=problem,
         )
-        await self._rows.settle_transcription(recording.recording_id, done)
+        while True:
+            try:
+                await self._rows.settle_transcription(recording.recording_id, done)
+                break
+            except StoreUnavailable as fault:  # what was said is paid for: it is not asked twice
+                log.warning("a transcription is not kept yet", call_id=recording.call_id, why=str(fault))
+                await asyncio.sleep(_SETTLE_PAUSE)
         log.info(
             "recording transcribed", call_id=recording.call_id, sentences=len(utterances), problem=problem
         )
+
+    async def _hold(self, recording: Recording) -> None:
+        try:
+            await self._rows.hold_transcription(recording.recording_id, self._wall() + _LEASE)
+        except StoreUnavailable as fault:
+            log.warning("a transcription's claim is not renewed", call_id=recording.call_id, why=str(fault))
 
     # The audio
 
@@ -174,9 +188,9 @@ class Transcriber:
             rate = measured.header.rate
             for begin in range(0, measured.samples, self._piece * rate):
                 audio = await asyncio.to_thread(_stretch, wav, begin, self._piece * rate)
-                heard += [
-                    (piece, await self._ask(piece, rate)) for piece in pieces(audio, rate, begin / rate)
-                ]
+                for piece in pieces(audio, rate, begin / rate):
+                    await self._hold(recording)
+                    heard.append((piece, await self._ask(piece, rate)))
         return utterances(heard)
 
     @asynccontextmanager

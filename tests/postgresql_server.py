@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -39,6 +39,12 @@ def binaries() -> Path | None:
     places = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     usable = [place for place in places if (place / "initdb").exists() and (place / "pg_ctl").exists()]
     return usable[-1] if usable and _owner() is not None else None
+
+
+def _signal(process: int, what: signal.Signals) -> None:
+    """Tell a process something, if it is there: one of the server's may end by itself at any moment."""
+    with suppress(ProcessLookupError):
+        os.kill(process, what)
 
 
 def _await_end(process: int) -> None:
@@ -99,18 +105,18 @@ class PostgresqlServer:
         """It neither works nor hangs up: as a machine that swaps, or a network that swallows."""
         processes = self._processes()
         for process in processes:
-            os.kill(process, signal.SIGSTOP)
+            _signal(process, signal.SIGSTOP)
         try:
             yield
         finally:
             for process in processes:
-                os.kill(process, signal.SIGCONT)
+                _signal(process, signal.SIGCONT)
 
     def kill(self) -> None:
         """End it without a word; `start` brings it back."""
         processes = self._processes()
         for process in processes:
-            os.kill(process, signal.SIGKILL)
+            _signal(process, signal.SIGKILL)
         for process in processes:
             _await_end(process)
 

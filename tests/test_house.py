@@ -109,6 +109,7 @@ TESTS_ACROSS: dict[str, str] = {
     "tests/gateway/test_barge_in.py": "whole calls: what the model is told was heard",
     "tests/gateway/test_chaos.py": "whole calls: whatever goes wrong, each ends once and leaves nothing behind",
     "tests/gateway/test_command_matrix.py": "whole calls: every live command in every state, on both carriers",
+    "tests/gateway/test_erased_recordings.py": "desk and eraser, of a recording that is erased on its way",
     "tests/gateway/test_succession.py": "a process that does not come back, and the others of its database",
     "tests/gateway/test_call_control.py": "whole calls over real sockets: how they begin, go on and end under control",
     "tests/gateway/test_stored_agents.py": "whole calls: agents that users have stored, on both carriers",

@@ -158,18 +158,23 @@ class Recordings:
                 await self._publish(connection, recording, event)
         return Filed.DONE
 
-    async def fail(self, recording: Recording, problem: str) -> None:
-        """Keep that there is no audio, and why; the call has no recording then."""
+    async def fail(self, recording: Recording, problem: str) -> bool:
+        """Keep that there is no audio, and why; the call has no recording then.
+
+        False: somebody has filed or erased it since it was read.
+        """
         async with self._database.write() as connection:
             if not await self._lock(connection, recording):
-                return
-            if await self._state(connection, recording.call_id) is RecordingState.ERASED:
-                return
+                return False
+            kept = await self._state(connection, recording.call_id)
+            if kept is not None and kept is not recording.state:
+                return False
             lost = replace(recording, state=RecordingState.FAILED, problem=problem, ready_at=None)
             await self._put(connection, lost)
             await connection.execute(
                 update(calls).where(calls.c.call_id == recording.call_id).values(has_recording=False)
             )
+        return True
 
     async def note_problem(self, call_id: str, problem: str) -> None:
         """Keep why a recording is still on its way."""
@@ -392,6 +397,18 @@ class Recordings:
         async with self._database.write() as connection:
             row = (await connection.execute(statement)).mappings().one_or_none()
         return None if row is None else _recording(row)
+
+    async def hold_transcription(self, recording_id: str, until: datetime) -> None:
+        """Go on with one that was claimed: nobody else is given it before `until`."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(recordings)
+                .where(
+                    recordings.c.recording_id == recording_id,
+                    recordings.c.transcription_state == TranscriptionState.PENDING.value,
+                )
+                .values(transcription_due_at=until)
+            )
 
     async def settle_transcription(
         self, recording_id: str, transcription: Transcription, retry_at: datetime | None = None

@@ -340,6 +340,37 @@ def test_a_transcription_is_claimed_by_one_at_a_time(stored: RunWithStore) -> No
     stored(scenario)
 
 
+def test_a_transcription_that_goes_on_is_nobody_elses(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        record = await over(store)
+        recording = await filed(store, record)
+        lease = timedelta(minutes=10)
+        await store.recordings.ask_transcription(record.tenant_id, record.call_id, LATER)
+        await store.recordings.claim_transcription(LATER, lease)
+        await store.recordings.hold_transcription(recording.recording_id, LATER + 2 * lease)
+        assert await store.recordings.claim_transcription(LATER + lease, lease) is None
+        assert await store.recordings.claim_transcription(LATER + 2 * lease, lease) is not None
+
+    stored(scenario)
+
+
+def test_what_was_filed_meanwhile_is_not_given_up(stored: RunWithStore) -> None:
+    async def scenario(store: Store) -> None:
+        record = await over(store)
+        recording = recording_of(record)
+        await store.recordings.begin(recording)
+        seen = await store.recordings.of_call(record.call_id)
+        assert seen is not None
+        await store.recordings.finish(ready(recording), Decimal(0), told(record))
+        assert not await store.recordings.fail(seen, "its file is lost")
+        kept = await store.recordings.of_call(record.call_id)
+        assert kept is not None
+        assert kept.state is RecordingState.READY
+        assert await store.recordings.fail(kept, "its file is lost")
+
+    stored(scenario)
+
+
 def test_what_is_filed_while_it_is_erased_is_erased_under_its_new_name(stored: RunWithStore) -> None:
     async def scenario(store: Store) -> None:
         record = await over(store)

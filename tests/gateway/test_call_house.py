@@ -147,6 +147,9 @@ def test_a_process_that_stops_leaves_nothing_live_but_transferred_callers(
 def test_a_data_folder_keeps_its_name(tmp_path: Path) -> None:
     assert node_of(tmp_path / "a") == node_of(tmp_path / "a")
     assert node_of(tmp_path / "a") != node_of(tmp_path / "b")
+    (tmp_path / "a" / "node").write_text("")  # as a full disk leaves it
+    named = node_of(tmp_path / "a")
+    assert named == node_of(tmp_path / "a") != ""
 
 
 def test_calls_are_kept_beside_the_data_unless_told_otherwise(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Recordings are transcribed by a server that speaks the transcription wire: each track, in order, and once."""
 
+import asyncio
 import io
 import wave
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,7 +17,9 @@ from aiohttp import web
 from openai.types.audio import TranscriptionVerbose
 
 from control.recordings import Recording, Transcription, TranscriptionState
+from control.stores.errors import StoreUnavailable
 from control.stores.store import Store
+from gateway import transcriber
 from gateway.recording_files import RecordingFiles
 from gateway.recording_store import RecordingStore
 from gateway.transcriber import Transcriber, TranscriptionEndpoint
@@ -270,5 +273,48 @@ def test_a_file_that_is_gone_or_no_audio_is_told(real: RunAsync, tmp_path: Path)
             await on.store.recordings.ask_transcription(on.recording.tenant_id, on.recording.call_id, NOON)
             await on.transcriber.one()
             assert (await on.transcription()).problem == "the recording's file is not in the store"
+
+    real(scenario())
+
+
+def test_what_was_heard_is_kept_when_the_database_is_back_and_not_asked_for_again(
+    real: RunAsync, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcriber, "_SETTLE_PAUSE", 0.01)
+
+    async def scenario() -> None:
+        async with scene(tmp_path, by_voice, talk([(0.5, 1.0)], [(1.5, 2.5)])) as on:
+            settle, refusals = on.store.recordings.settle_transcription, iter([True, True])
+
+            async def away(recording_id: str, done: Transcription, retry_at: datetime | None = None) -> None:
+                if next(refusals, False):
+                    raise StoreUnavailable("away")
+                await settle(recording_id, done, retry_at)
+
+            monkeypatch.setattr(on.store.recordings, "settle_transcription", away)
+            assert await on.transcriber.one()
+            assert await on.said() != ()
+            assert len(on.server.received) == 2
+            assert not await on.transcriber.one()
+
+    real(scenario())
+
+
+def test_a_transcription_whose_process_died_is_begun_again_within_the_hour(
+    real: RunAsync, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with scene(tmp_path, by_voice, talk([(0.5, 1.0)], [(1.5, 2.5)])) as on:
+            on.server.hold()
+            dying = asyncio.ensure_future(on.transcriber.one())
+            await on.server.heard()
+            dying.cancel()
+            await asyncio.gather(dying, return_exceptions=True)
+            on.server.let_go()
+            on.now = NOON + timedelta(minutes=14)
+            assert not await on.transcriber.one()
+            on.now = NOON + timedelta(minutes=16)
+            assert await on.transcriber.one()
+            assert (await on.transcription()).state is TranscriptionState.DONE
 
     real(scenario())
