@@ -88,7 +88,13 @@ async def recording_house(
     )
     eraser = RecordingEraser(rows, files, keep, node=node_of(settings.data_dir), wall=_utcnow)
     repair = RecordingRepair(
-        rows, files, keep, desk, is_live=lambda call_id: house.calls.find(call_id) is not None, new_id=_new_id
+        rows,
+        files,
+        keep,
+        desk,
+        node=house.node,
+        is_live=lambda call_id: house.calls.find(call_id) is not None,
+        new_id=_new_id,
     )
     await asyncio.to_thread(files.sweep)
     house.hears_of_events.append(desk.notify)

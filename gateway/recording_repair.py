@@ -33,17 +33,20 @@ class RecordingRepair:
         keep: RecordingStore,
         desk: RecordingDesk,
         *,
+        node: str,
         is_live: Callable[[str], bool],
         new_id: Callable[[str], str],
     ) -> None:
         """
         Args:
+            node: whose data folder this is, as calls name it.
             is_live: whether the call's media goes on: nobody touches a file that grows.
         """
         self._rows = rows
         self._files = files
         self._keep = keep
         self._desk = desk
+        self._node = node
         self._is_live = is_live
         self._new_id = new_id
 
@@ -103,12 +106,19 @@ class RecordingRepair:
                     return await self._file(record, recording)
                 case Remedy.RELINK | Remedy.MEND:
                     return await self._relink(record, recording, found)
+                case Remedy.GIVE_UP if self._may_be_elsewhere(record, recording):
+                    return []
                 case Remedy.GIVE_UP:
                     return await self._give_up(recording, "its file is lost")
                 case Remedy.ERASE:
                     return await self._erase(record, found)
         except OSError as fault:
             raise RecordingStoreAway(f"the disk: {fault}") from fault
+
+    def _may_be_elsewhere(self, record: CallRecord, recording: Recording | None) -> bool:
+        """Whether another process may have the file in its folder, which nobody can see from here."""
+        on_its_way = recording is None or recording.state is RecordingState.PROCESSING
+        return record.node != self._node and (on_its_way or self._keep.folder is not None)
 
     async def _file(self, record: CallRecord, recording: Recording | None) -> list[str]:
         """Finish the file, if a crash has cut it off, and bring it into the store."""

@@ -49,10 +49,16 @@ def add(
     if not 1 <= len(name) <= 100:
         fail("a name has 1 to 100 characters", 2)
 
-    async def made(store: Store) -> NewKey:
+    async def made(store: Store) -> NewKey | None:
+        # The first one there is from the gateway's first start on, and may have keys before.
+        if tenant != TENANT and await store.tenants.get(tenant) is None:
+            return None
         return await store.keys.add(tenant, name, scope, datetime.now(UTC))
 
-    _show(on_store(made), "made")
+    key = on_store(made)
+    if key is None:
+        fail(f"there is no tenant {tenant}")
+    _show(key, "made")
 
 
 @keys.command()

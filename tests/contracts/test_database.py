@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 from sqlalchemy import text
 
+from control.stores import urls
 from control.stores.database import CONNECTIONS, LOCKED, READERS, Database
 from tests.conftest import RunAsync
 from tests.patience import PATIENCE
@@ -94,3 +95,24 @@ def test_what_a_call_waits_for_is_found_while_everybody_reads(database_url: str,
         return found
 
     assert real(scenario()) == 7
+
+
+@pytest.mark.parametrize(
+    ("query", "given"),
+    [
+        ("", {}),
+        ("?sslmode=verify-full", {"ssl": "verify-full"}),
+        ("?ssl=require", {"ssl": "require"}),
+        ("?host=/run/postgresql", {"host": "/run/postgresql"}),
+    ],
+)
+def test_a_postgresql_url_may_say_how_it_is_reached(query: str, given: dict[str, str]) -> None:
+    assert urls.database_url(f"postgresql://offhook@db/offhook{query}").query == given
+
+
+@pytest.mark.parametrize(
+    "query", ["application_name=x", "sslmode=perhaps", "sslmode=require&sslmode=disable"]
+)
+def test_a_parameter_that_the_driver_would_fall_over_is_refused(query: str) -> None:
+    with pytest.raises(ValueError, match="a PostgreSQL URL"):
+        urls.database_url(f"postgresql://offhook:secret@db/offhook?{query}")

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -386,6 +387,21 @@ def test_a_recording_whose_file_is_nowhere_is_given_up_and_comes_back_with_it(
             (tmp_path / "elsewhere.wav").rename(path)
             assert (await fix(users, record.call_id))["recording"]["status"] == "ready"
             assert (await users.ask("GET", f"/v1/recordings/{record.call_id}/download")).body == WAV
+
+    real(scenario())
+
+
+def test_what_another_process_may_have_in_its_folder_is_not_given_up(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with whole_api("telnyx", tmp_path) as (house, users):
+            record = await recorded_call(house)
+            store = house.gateway.house.store
+            kept = await store.call("default", record.call_id)
+            assert kept is not None
+            await store.save_call(replace(kept, node="node_other", revision=kept.revision + 1))
+            (recordings_of(house) / f"{record.call_id}.wav").unlink()
+            fixed = await fix(users, record.call_id)
+            assert (fixed["changed"], fixed["recording"]["status"]) == ([], "ready")
 
     real(scenario())
 

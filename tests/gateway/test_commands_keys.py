@@ -75,3 +75,10 @@ def test_what_is_not_there_or_makes_no_sense_is_said() -> None:
     assert "there is no key" in typed("rotate", "key_bootstrap", "--tenant", "other", expect=1).stderr
     typed("add", "", expect=2)
     typed("add", "x", "--scope", "odd", expect=2)
+
+
+def test_no_key_is_made_for_a_tenant_that_there_is_not() -> None:
+    refused = typed("add", "dashboard", "--tenant", "nope", expect=1)
+    assert "there is no tenant nope" in refused.stderr
+    assert refused.stdout == ""
+    assert "dashboard" not in typed("list", "--tenant", "nope").stdout
