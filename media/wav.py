@@ -155,6 +155,8 @@ def disagreement(head: bytes, size: int) -> str | None:
         return "its header does not say how long it is"
     if layout.data + layout.length > size:
         return f"its header promises {layout.data + layout.length - size} bytes that are not there"
+    if layout.riff + 8 != size:  # what `repair` goes by
+        return f"its header speaks of {layout.riff + 8} bytes, and there are {size}"
     return None
 
 

@@ -348,6 +348,21 @@ def test_a_damaged_header_is_repaired_in_the_store(real: RunAsync, tmp_path: Pat
     real(scenario())
 
 
+def test_a_header_that_says_less_than_there_is_is_found_and_put_right(real: RunAsync, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with whole_api("telnyx", tmp_path) as (house, users):
+            record = await recorded_call(house)
+            path = recordings_of(house) / f"{record.call_id}.wav"
+            path.write_bytes(WAV[:4] + bytes(4) + WAV[8:40] + bytes(4) + WAV[44:])
+            (issue,) = (await check(users, record.call_id))["issues"]
+            assert issue == f"its file is damaged: its header speaks of 8 bytes, and there are {len(WAV)}"
+            await fix(users, record.call_id)
+            assert path.read_bytes() == WAV
+            assert (await check(users, record.call_id))["issues"] == []
+
+    real(scenario())
+
+
 def test_a_file_that_the_database_does_not_know_is_linked(real: RunAsync, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with whole_api("telnyx", tmp_path) as (house, users):

@@ -219,5 +219,7 @@ def test_a_header_that_contradicts_its_file_is_told() -> None:
     sound = STEREO.bytes(400)
     assert disagreement(sound + audio(20), 444) is None
     assert disagreement(sound, 443) == "its header promises 1 bytes that are not there"
+    nothing = sound[:4] + bytes(4) + sound[8:40] + bytes(4)
+    assert disagreement(nothing + audio(20), 444) == "its header speaks of 8 bytes, and there are 444"
     assert disagreement(STEREO.bytes(None), 444) == "its header does not say how long it is"
     assert disagreement(b"OggS" * 20, 80) == "it does not begin as a RIFF WAVE file"
