@@ -22,13 +22,15 @@ from control.service.ports import CallStore, CarrierAccount, CarrierAccounts, De
 from control.stores.errors import StoreUnavailable
 from control.unfinished import EVENTS, Unfinished, transferred_at, unfinished
 from telephony.calls import HungUp
-from telephony.client_errors import CommandFailed
+from telephony.client_errors import CommandFailed, Verdict
 from telephony.commands import Hangup
 
 log = structlog.get_logger()
 
 # Seconds until an end that nobody will ask for again is offered to the store once more.
 AGAIN = 5.0
+# Seconds until a leg that could not be hung up is hung up again: a store or a carrier that is away for minutes.
+_TRIES = (5.0, 30.0, 120.0)
 _LOOKED_AT = EVENTS | {"transcript.updated"}
 
 _Summed = Callable[[list[EventRecord], CallDraft], CallRecord]
@@ -166,15 +168,27 @@ class LeftCalls:
         return entries
 
     async def _put_down(self, record: CallRecord) -> None:
-        """Hang up what may be left of a call; nobody is on our side of it any more."""
-        try:
-            account = await self._accounts.fetch(record.carrier, record.integration_id)
-            if account is None:
+        """Hang up what may be left of a call; nobody is on our side of it any more, and nobody else will."""
+        for pause in (*_TRIES, None):
+            try:
+                await self._hung_up(record)
+            except (CommandFailed, StoreUnavailable) as fault:
+                log.error("a leg may be up without us", call_id=record.call_id, error=str(fault))
+                if pause is not None:
+                    await self._world.sleep(pause)
+            else:
                 return
-            for name in await names_of(account, record):
+
+    async def _hung_up(self, record: CallRecord) -> None:
+        account = await self._accounts.fetch(record.carrier, record.integration_id)
+        if account is None:
+            return
+        for name in await names_of(account, record):
+            try:
                 await account.perform(Hangup(command_id=self._world.new_id("cmd"), carrier_call_id=name))
-        except (CommandFailed, StoreUnavailable) as fault:
-            log.error("a leg may be up without us", call_id=record.call_id, error=str(fault))
+            except CommandFailed as fault:
+                if fault.verdict is not Verdict.ALREADY_ENDED:
+                    raise
 
 
 async def names_of(account: CarrierAccount, record: CallRecord) -> list[str]:

@@ -66,7 +66,11 @@ class Reconciliation:
         self._neighbours = neighbours
         self._told_of: set[str] = set()
         """Silent nodes whose untold ends were seen to."""
+        self._node = ""
+        """This process, once it has recovered."""
         self._released: dict[str, CallRecord] = {}
+        self._parting: set[str] = set()
+        """Those of them that have ended, and whose end is to be kept yet."""
         self._unsettled: str | None = None
         """The node whose calls are still to be settled: the store did not answer."""
         self._untold: str | None = None
@@ -79,30 +83,42 @@ class Reconciliation:
 
     async def recover(self, node: str) -> None:
         """Settle the calls that this node had when it died."""
-        self._unsettled = node
+        self._node = self._unsettled = node
         if not await self._journal_is_replayed():
             log.error(
                 "calls of an earlier process are not settled yet: a journal may tell how they have ended"
             )
             return
         try:
-            for record in await self._store.live_calls(node):
-                await self._settle(record)
+            left = await self._store.live_calls(node)
         except StoreUnavailable as fault:
             log.error("calls of an earlier process are not settled yet", error=str(fault))
             return
-        self._unsettled = None
+        settled = [await self._settle(record) for record in left]
+        if all(settled):
+            self._unsettled = None
         self._untold = node
         await self.tell_ends()
 
-    async def _settle(self, record: CallRecord) -> None:
+    async def _settle(self, record: CallRecord) -> bool:
+        """Whether that is done: one that has to wait keeps no other waiting."""
         if self._service.has(record.call_id):
-            return
+            return True
         if released_call.is_released(record):
-            self._released[record.call_id] = record
-            return
+            self._await_end(record)
+            return True
         log.warning("a call of an earlier process ends", call_id=record.call_id)
-        await self._left.abandon(record)
+        try:
+            await self._left.abandon(record)
+        except StoreUnavailable as fault:
+            log.error("a call is not settled yet", call_id=record.call_id, error=str(fault))
+            return False
+        return True
+
+    def _await_end(self, record: CallRecord) -> None:
+        """Ask about a transferred caller from now on, unless the call's end is only to be kept yet."""
+        if record.call_id not in self._parting:
+            self._released[record.call_id] = record
 
     async def _journal_is_replayed(self) -> bool:
         """Whether the store knows everything; a journal that was left takes a moment."""
@@ -123,10 +139,16 @@ class Reconciliation:
         self._untold = None
 
     async def _tell_ends(self, node: str) -> None:
+        faults = []
         for record in await self._store.untold_calls(node):
             if not self._service.has(record.call_id):
                 log.warning("the end of a call is told for its process", call_id=record.call_id, node=node)
-                await self._left.tell(record)
+                try:
+                    await self._left.tell(record)
+                except StoreUnavailable as fault:
+                    faults.append(fault)
+        if faults:
+            raise faults[0]
 
     # What another process left, that does not come back
 
@@ -146,9 +168,10 @@ class Reconciliation:
     async def _succeed(self, node: str) -> None:
         try:
             left = await self._store.live_calls(node)
-            released = {record.call_id: record for record in left if released_call.is_released(record)}
-            self._released |= released
-            await asyncio.gather(*[self._see_to(each) for each in left if each.call_id not in released])
+            for record in filter(released_call.is_released, left):
+                self._await_end(record)
+            ours = [record for record in left if not released_call.is_released(record)]
+            await asyncio.gather(*[self._see_to(record) for record in ours])
             if node not in self._told_of:
                 await self._tell_ends(node)
                 self._told_of.add(node)
@@ -193,7 +216,14 @@ class Reconciliation:
 
     def _part(self, record: CallRecord, event: HungUp | None = None) -> None:
         if self._released.pop(record.call_id, None) is not None:
-            self._world.spawn(self._left.part(record, event), f"{record.call_id} end")
+            self._parting.add(record.call_id)
+            self._world.spawn(self._parted(record, event), f"{record.call_id} end")
+
+    async def _parted(self, record: CallRecord, event: HungUp | None) -> None:
+        try:
+            await self._left.part(record, event)
+        finally:
+            self._parting.discard(record.call_id)
 
     # What is asked now and then
 
@@ -230,7 +260,11 @@ class Reconciliation:
                 account = await self._accounts.fetch(record.carrier, record.integration_id)
             except StoreUnavailable:
                 return  # asked again
-            if account is None or await self._is_gone(account, record):
+            if account is None:
+                over = record.node == self._node or self._silence(record) >= GONE
+            else:
+                over = await self._is_gone(account, record)
+            if over:
                 self._part(record)
 
     async def _is_gone(self, account: CarrierAccount, record: CallRecord) -> bool:

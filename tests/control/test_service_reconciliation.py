@@ -453,3 +453,59 @@ def test_ends_that_could_not_be_told_of_at_a_start_are_told_of_later(virtual: Ru
         await scene.close()
 
     virtual(scenario())
+
+
+def test_a_call_whose_end_has_to_wait_keeps_no_other_waiting(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        for name in ("call_first", "call_second"):
+            scene.shelf.records[name] = replace(LEFT, call_id=name)
+        scene.shelf.records["call_over"] = replace(OVER, call_id="call_over")
+        scene.shelf.faults["end_call"] = 1
+        await asking(scene).recover("node_1")
+        assert scene.shelf.records["call_first"].live
+        assert scene.shelf.names("call_second") == scene.shelf.names("call_over") == ["call.ended"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_transferred_caller_whose_carrier_nobody_can_ask_talks_on_for_long(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        _, record = await shared(scene)
+        theirs = replace(record, transferred_to=OTHER, integration_id="int_theirs")
+        scene.shelf.records["call_left"] = theirs
+        await asyncio.sleep(GONE - 1)
+        assert scene.shelf.records["call_left"].live
+        await asyncio.sleep(60)
+        assert scene.shelf.names("call_left") == ["call.ended"]
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_an_end_that_is_to_be_kept_yet_is_not_begun_again(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        _, record = await shared(scene)
+        scene.shelf.records["call_left"] = replace(record, transferred_to=OTHER)
+        scene.shelf.faults["end_call"] = 10_000
+        await asyncio.sleep(SILENT + 300)
+        assert sum(task.get_name() == "call_left end" for task in scene.tasks.tasks) == 1
+        await scene.close()
+
+    virtual(scenario())
+
+
+def test_a_leg_that_could_not_be_hung_up_is_hung_up_again(virtual: RunAsync) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.shelf.records["call_left"] = LEFT
+        scene.account.troubles[Hangup] = [Verdict.UNAVAILABLE, Verdict.ALREADY_ENDED]
+        await asking(scene).recover("node_1")
+        await asyncio.sleep(300)
+        assert len(scene.account.of(Hangup)) == 2
+        await scene.close()
+
+    virtual(scenario())
