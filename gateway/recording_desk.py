@@ -206,13 +206,11 @@ class RecordingDesk:
 
     async def _fail(self, recording: Recording, fault: Exception) -> bool:
         """There is no audio that could be kept: what is left of it stays where it is, for people."""
-        known = await self._rows.of_call(recording.call_id)
-        if known is None or known.state is RecordingState.PROCESSING:
+        problem = str(fault) if isinstance(fault, BadWav) else "its file is not on the disk"
+        if await asyncio.to_thread(self._files.broken(recording.call_id).exists):
+            problem = "its file was cut off before its header was whole"
+        if await self._rows.fail(recording, problem):
             log.error("a recording is lost", call_id=recording.call_id, why=str(fault))
-            problem = str(fault) if isinstance(fault, BadWav) else "its file is not on the disk"
-            if await asyncio.to_thread(self._files.broken(recording.call_id).exists):
-                problem = "its file was cut off before its header was whole"
-            await self._rows.fail(recording, problem)
         await asyncio.to_thread(self._files.filed, recording.call_id)
         return True
 

@@ -9,6 +9,9 @@ from control.call_record import LIVE
 from control.stores.database import Database
 from control.stores.tables import calls, nodes
 
+_OWNING = exists().where(calls.c.node == nodes.c.node, calls.c.status.in_(sorted(LIVE)))
+"""Whether a process has calls that live."""
+
 
 class Nodes:
     """Keeps when processes were last here."""
@@ -26,13 +29,13 @@ class Nodes:
 
     async def others(self, but: str, since: datetime) -> Mapping[str, datetime]:
         """Return when the other processes than `but` were last here that have live calls, or were here since then."""
-        live = exists().where(calls.c.node == nodes.c.node, calls.c.status.in_(sorted(LIVE)))
-        query = select(nodes).where(nodes.c.node != but, or_(nodes.c.seen_at >= since, live))
+        query = select(nodes).where(nodes.c.node != but, or_(nodes.c.seen_at >= since, _OWNING))
         async with self._database.read() as connection:
             return {row.node: row.seen_at for row in await connection.execute(query)}
 
     async def forget(self, before: datetime) -> int:
         """Forget the processes that were last here before this moment and have no live calls; return how many."""
-        live = exists().where(calls.c.node == nodes.c.node, calls.c.status.in_(sorted(LIVE)))
         async with self._database.write() as connection:
-            return (await connection.execute(delete(nodes).where(nodes.c.seen_at < before, ~live))).rowcount
+            return (
+                await connection.execute(delete(nodes).where(nodes.c.seen_at < before, ~_OWNING))
+            ).rowcount
